@@ -1,0 +1,105 @@
+"""What can be wrong with a clip: each distortion with a strength in [0, 1], 0 being none.
+
+Temporal distortions act on the frame order of the undistorted scene, spatial ones on the pixels; compression is the
+codec's own (H.264 CRF, JPEG quality), applied when the clip is encoded.
+"""
+
+import io
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+
+# In the order in which they are applied and named in descriptions.
+SPATIAL = ["downscaling", "blur", "noise", "exposure", "cast", "compression"]
+TEMPORAL = ["stutter", "dropping", "jitter", "shuffling"]
+DISTORTIONS = SPATIAL + TEMPORAL
+
+FRAMES = 15  # a clip has 15 frames at 7.5 a second: 2 seconds
+FRAME_RATE = Fraction(15, 2)
+SPARE_FRAMES = 15  # rendered beyond the clip's end, for dropped frames to jump to
+
+
+def frame_order(strengths: dict[str, float], random: np.random.Generator) -> np.ndarray:
+    """Which of the scene's FRAMES + SPARE_FRAMES frames the clip shows, in order; (FRAMES,) integers."""
+    order = np.arange(FRAMES)
+    if strength := strengths.get("dropping", 0):
+        for position in random.choice(np.arange(2, FRAMES - 1), size=3, replace=False):
+            order[position:] += 1 + round(4 * strength)
+    if strength := strengths.get("stutter", 0):
+        frozen = round(FRAMES * (0.2 + 0.6 * strength))
+        while frozen > 0:  # freezes of three to five frames until enough of the clip stands still
+            length = min(int(random.integers(3, 6)), max(frozen, 2))
+            start = int(random.integers(0, FRAMES - length))
+            order[start : start + length] = order[start]
+            frozen -= length
+    if strength := strengths.get("shuffling", 0):
+        chosen = np.sort(random.choice(FRAMES, size=max(4, round(FRAMES * (0.3 + 0.7 * strength))), replace=False))
+        order[chosen] = order[random.permutation(chosen)]
+    return order
+
+
+def distort(scene: np.ndarray, strengths: dict[str, float], random: np.random.Generator) -> np.ndarray:
+    """The scene as it was "recorded": frames ordered, pixels spoiled; uint8 RGB (FRAMES or 1, H, W, 3)."""
+    clip = scene[frame_order(strengths, random)] if len(scene) > 1 else scene
+    height, width = clip.shape[1:3]
+    if strength := strengths.get("jitter", 0):
+        shifts = random.uniform(-1, 1, (len(clip), 2)) * (1 + 5 * strength) * width / 84
+        clip = np.stack(
+            [
+                cv2.warpAffine(
+                    frame, np.float32([[1, 0, x], [0, 1, y]]), (width, height), borderMode=cv2.BORDER_REFLECT
+                )
+                for frame, (x, y) in zip(clip, shifts, strict=True)
+            ]
+        )
+    if strength := strengths.get("downscaling", 0):
+        small = (max(4, round(width / (1 + 4 * strength))), max(4, round(height / (1 + 4 * strength))))
+        clip = np.stack(
+            [
+                cv2.resize(
+                    cv2.resize(frame, small, interpolation=cv2.INTER_AREA),
+                    (width, height),
+                    interpolation=cv2.INTER_NEAREST,
+                )
+                for frame in clip
+            ]
+        )
+    if strength := strengths.get("blur", 0):
+        sigma = (0.5 + 2.5 * strength) * width / 84
+        clip = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in clip])
+    pixels = clip.astype(np.float32)
+    if strength := strengths.get("exposure", 0):
+        gamma = 1 + 2.5 * strength
+        pixels = 255 * (pixels / 255) ** (gamma if random.random() < 0.5 else 1 / gamma)
+    if strength := strengths.get("cast", 0):
+        tint = random.permutation([1.0, 0.0, -1.0])
+        pixels = pixels * (1 + 0.65 * strength * tint)
+    if strength := strengths.get("noise", 0):
+        pixels = pixels + random.normal(0, 5 + 45 * strength, pixels.shape)
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def encode_video(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
+    """The clip as an H.264 MP4; compression strength 0..1 is CRF 18..51."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FRAME_RATE)
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        crf = 18 + 33 * strengths.get("compression", 0)
+        stream.options = {"crf": f"{crf:.2f}", "preset": "veryfast", "threads": "1"}
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    return memory.getvalue()
+
+
+def encode_image(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
+    """The first frame as a JPEG; compression strength 0..1 is quality 95..3."""
+    quality = round(95 - 92 * strengths.get("compression", 0) ** 0.5)
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(clip[0], cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode a JPEG of shape {clip.shape}")
+    return data.tobytes()

@@ -1,0 +1,54 @@
+"""Load a vision-language model and its processor: a hub id or a local folder, whole or with an adapter."""
+
+import json
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+# Adapters go into the language model only; a plain list of names would also match the vision tower's layers.
+LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded; the message names the path and what was expected."""
+
+
+def load_model(path: str | Path, dtype: str = "float32", revision: str | None = None):
+    """The model and its processor, on the CPU or the first GPU.
+
+    path: a hub id, or a folder in Hugging Face format. A folder with `adapter_config.json` is loaded as its base
+    model with the adapter merged in, so that training may go on from it or score with it like from any other model.
+
+    Returns:
+        (model, processor)
+
+    Raises:
+        ModelError: the folder is not a model; an unknown dtype.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype must be one of {sorted(DTYPES)}, got {dtype!r}")
+    folder = Path(path)
+    if folder.is_dir() and not any((folder / name).exists() for name in ("config.json", "adapter_config.json")):
+        raise ModelError(f"{path}: neither config.json nor adapter_config.json is there; expected a model folder")
+    if not folder.is_dir() and (folder.is_absolute() or str(path).startswith((".", "results/", "runs/", "data/"))):
+        raise ModelError(f"{path}: no such model folder")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if (folder / "adapter_config.json").exists():
+        base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+        model = AutoModelForImageTextToText.from_pretrained(base, dtype=DTYPES[dtype])
+        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    else:
+        model = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[dtype], revision=revision)
+    processor = AutoProcessor.from_pretrained(path, revision=revision)
+    processor.tokenizer.padding_side = "left"
+    return model.to(device), processor
+
+
+def lora_config(rank: int, alpha: int | None = None, dropout: float = 0.0) -> LoraConfig:
+    """LoRA on every linear layer of the language model; alpha defaults to twice the rank."""
+    return LoraConfig(
+        r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
+    )

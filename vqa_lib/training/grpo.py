@@ -1,0 +1,218 @@
+"""GRPO with true images and videos: TRL's trainer, its rollouts and log-probabilities taken over.
+
+Stock TRL has no video column and, given a video, silently computes log-probabilities without it. Here each clip of a
+batch is decoded and encoded once, its prompt prefilled once, and the same pictures and positions enter sampling,
+reference and loss. Overridden methods are private in TRL: `tests/test_trl_contract.py` fails when they change.
+"""
+
+import functools
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from transformers import GenerationConfig
+from trl import GRPOTrainer
+
+from vqa_lib.answers import parse_score
+from vqa_lib.models.dialogue import EncodedPrompt, encode, messages
+from vqa_lib.models.rollouts import (
+    encode_clips,
+    sample_completions,
+    text_inputs,
+    to_device,
+    vision_token_ids,
+    visual_inputs,
+)
+from vqa_lib.perturb import ORDERS, reorder
+from vqa_lib.prompts import PROMPTS
+from vqa_lib.recipes import Recipe
+from vqa_lib.records import Scale, ScoredClip, rescale
+from vqa_lib.rewards import REWARDS
+
+
+def reward_columns(clip: ScoredClip, scale: Scale) -> dict:
+    """What rewards need to know of a clip, its truth put on the scale of the prompt's answers."""
+    return {
+        "kind": clip.kind,
+        "dimensions": list(clip.scores),
+        "target": [rescale(score, clip.scale, scale) for score in clip.scores.values()],
+        "scale": (scale.low, scale.high),
+    }
+
+
+def training_rows(clips: list[ScoredClip], recipe: Recipe) -> list[dict]:
+    """Rows of the training set: no pixels, only the clip's number and what the rewards need."""
+    prompt = PROMPTS[recipe.prompt]
+    return [
+        {"prompt": messages(clip.kind, prompt.text), "clip": number, **reward_columns(clip, prompt.scale)}
+        for number, clip in enumerate(clips)
+    ]
+
+
+@dataclass
+class Bank:
+    """The distinct clips of one generation batch, encoded; `slot` numbers in the batch point into it."""
+
+    prompts: list[EncodedPrompt]
+    features: list[torch.Tensor] | None  # visual tokens, kept where the vision tower is frozen
+
+
+class VideoGRPOTrainer(GRPOTrainer):
+    """TRL's GRPOTrainer on rows made by `training_rows`.
+
+    read_frames: clip number -> (Frames, kind). recipe: see `recipes`. contrast_generations: responses per query on
+    perturbed frames, where the recipe has a contrast group. The other arguments are TRL's.
+    """
+
+    def __init__(self, *args, recipe: Recipe, read_frames, contrast_generations: int, **kwargs):
+        self.recipe = recipe
+        self.read_frames = read_frames
+        self.contrast_generations = contrast_generations if recipe.contrast else 0
+        rewards = []
+        for name, settings in recipe.rewards.items():
+            reward = functools.partial(REWARDS[name], **settings)
+            reward.__name__ = name
+            rewards.append(reward)
+        super().__init__(*args, reward_funcs=rewards, **kwargs)
+        self.bank: Bank | None = None
+        self._rollouts: list[list[int]] = []
+        self._slots: torch.Tensor | None = None
+        self.vision_frozen = not any(
+            parameter.requires_grad for name, parameter in self.model.named_parameters() if "visual" in name.split(".")
+        )
+        self.generation_config.suppress_tokens = vision_token_ids(self._tokenizer)
+        self.sampling = GenerationConfig(**self.generation_config.to_dict())
+
+    # ---- rollouts -----------------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs):
+        rows = [dict(row) for row in inputs]  # the sampler repeats the same dict; each row gets its own columns
+        numbers = list(dict.fromkeys(row["clip"] for row in rows))
+        slots = [numbers.index(row["clip"]) for row in rows]
+        counts = [slots.count(slot) for slot in range(len(numbers))]
+        clips = [(*self.read_frames(number), rows[slots.index(slot)]) for slot, number in enumerate(numbers)]
+        prompts = [self._encode(frames, kind, row) for frames, kind, row in clips]
+        contrast = [
+            self._encode(reorder(frames, self._contrast_order(number, len(frames.pixels))), kind, row)
+            for number, (frames, kind, row) in zip(numbers, clips, strict=True)
+            if self.contrast_generations and kind == "video"
+        ]
+        # A group may span processes: each samples its share of the contrast group.
+        shares = [
+            round(count * self.contrast_generations / self.num_generations)
+            for count, (_, kind, _) in zip(counts, clips, strict=True)
+            if self.contrast_generations and kind == "video"
+        ]
+        model = self.accelerator.unwrap_model(self.model)
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            features = encode_clips(model, prompts + contrast)
+            completions = sample_completions(model, prompts + contrast, counts + shares, self.sampling, features)
+        model.train(was_training)
+        self.bank = Bank(prompts, features[: len(prompts)] if self.vision_frozen else None)
+        by_slot = _split(completions[: len(rows)], counts)
+        self._rollouts = [by_slot[slot].pop(0) for slot in slots]
+        texts = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
+        contrast_of = dict(
+            zip((s for s, clip in enumerate(clips) if clip[1] == "video"), _split(texts, shares), strict=False)
+        )
+        for row, slot in zip(rows, slots, strict=True):
+            row["contrast_completions"] = contrast_of.pop(slot, [])  # the whole share stands with the first row
+        self._slots = torch.tensor(slots, device=self.accelerator.device)
+        output = super()._generate_and_score_completions(rows)
+        output["slot"] = self._slots
+        self._slots = None
+        return output
+
+    def _encode(self, frames, kind: str, row: dict) -> EncodedPrompt:
+        return encode(self.processing_class, frames, kind, row["prompt"][0]["content"][-1]["text"])
+
+    def _contrast_order(self, number: int, count: int) -> np.ndarray:
+        # From seed, step and clip alone, so that a resumed run and every process draw the same order.
+        key = zlib.crc32(f"{self.args.seed} {self.state.global_step} {number}".encode())
+        return ORDERS[self.recipe.contrast](count, np.random.default_rng(key))
+
+    def _tokenize_prompts(self, prompts):
+        return [self.bank.prompts[slot].ids.tolist() for slot in self._slots.tolist()], None, {}
+
+    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
+        return self._rollouts, None
+
+    # ---- rewards over the global batch -----------------------------------------------------------------------------
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        local = [
+            {
+                **{key: value for key, value in row.items() if key != "prompt"},
+                "completions": text,
+                "completion_ids": ids,
+            }
+            for row, text, ids in zip(inputs, completions, completion_ids_list, strict=True)
+        ]
+        rows = gather_object(local)
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
+        group = [number // self.num_generations for number in range(len(rows))]
+        values = [reward(group=group, **columns) for reward in self.reward_funcs]
+        self._count_unparsed(columns)
+        table = [[np.nan if value is None else value for value in column] for column in values]
+        return torch.tensor(table, dtype=torch.float32, device=self.accelerator.device).T
+
+    def _count_unparsed(self, columns: dict) -> None:
+        texts = [completion[0]["content"] for completion in columns["completions"]]
+        scores = [parse_score(text, Scale(*scale)) for text, scale in zip(texts, columns["scale"], strict=True)]
+        read = [score for score in scores if score is not None]
+        self._metrics["train"]["unparsed"].append(1 - len(read) / len(scores))
+        self._metrics["train"]["score/mean"].append(float(np.mean(read)) if read else float("nan"))
+        self._metrics["train"]["score/std"].append(float(np.std(read)) if read else float("nan"))
+
+    # ---- log-probabilities and loss --------------------------------------------------------------------------------
+
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **_
+    ):
+        prompt_length = input_ids.size(1) - logits_to_keep
+        batch_size = batch_size or input_ids.size(0)
+        log_probabilities, entropies = [], []
+        for start in range(0, input_ids.size(0), batch_size):
+            part = slice(start, start + batch_size)
+            ids, mask = input_ids[part], attention_mask[part]
+            labels = ids.masked_fill(mask == 0, -100)
+            labels[:, :prompt_length] = -100
+            seen = self._seen(model, self._slots[part].tolist(), ids, prompt_length)
+            with self.accelerator.autocast():
+                output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **seen)
+            log_probabilities.append(output.log_probs[:, -logits_to_keep:])
+            if compute_entropy:
+                entropies.append(output.entropy[:, -logits_to_keep:])
+        return torch.cat(log_probabilities), torch.cat(entropies) if compute_entropy else None, None
+
+    def _seen(self, model, slots: list[int], ids: torch.Tensor, prompt_length: int) -> dict:
+        """Pictures and positions for rows of the batch; each distinct clip is encoded once, with gradient if trained."""
+        distinct = list(dict.fromkeys(slots))
+        if self.vision_frozen:
+            features = {slot: self.bank.features[slot] for slot in distinct}
+        else:
+            encoded = encode_clips(model, [self.bank.prompts[slot] for slot in distinct])
+            features = dict(zip(distinct, encoded, strict=True))
+        prompts = [self.bank.prompts[slot] for slot in slots]
+        types = text_inputs(prompts, 0)["mm_token_type_ids"]
+        padded = torch.zeros_like(ids, device="cpu")
+        padded[:, prompt_length - types.size(1) : prompt_length] = types
+        inputs = visual_inputs(prompts, [features[slot] for slot in slots])
+        return to_device({**inputs, "mm_token_type_ids": padded}, ids.device)
+
+    def _compute_loss(self, model, inputs):
+        self._slots = inputs["slot"]
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._slots = None
+
+
+def _split(items: list, counts: list[int]) -> list[list]:
+    """Consecutive pieces of the given lengths."""
+    starts = np.cumsum([0, *counts])
+    return [items[start : start + count] for start, count in zip(starts, counts, strict=False)]

@@ -1,0 +1,199 @@
+"""One training run: settings in, a model folder and a log out; interrupted runs go on from their last checkpoint."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOConfig
+
+from vqa_lib.frame_cache import FrameCache
+from vqa_lib.models.loading import load_model, lora_config
+from vqa_lib.recipes import Recipe
+from vqa_lib.records import ScoredClip
+from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
+from vqa_lib.video import FramePolicy, check_readable
+
+
+@dataclass(frozen=True)
+class GRPOSettings:
+    """How a stage is trained. Names follow the papers: `group` responses a query, `queries` a step.
+
+    steps: optimiser steps (or None, and `epochs` counts). rows: responses that enter one forward; the step's
+    queries x group responses are gone through in pieces of that size. beta: weight of the KL term. lora_rank: 0 trains
+    all weights; otherwise adapters of that rank in the language model, the vision tower frozen. train_vision: whether
+    the vision tower learns too (full training only). contrast: responses a query on perturbed frames.
+    """
+
+    learning_rate: float = 1.0e-6
+    group: int = 8
+    queries: int = 8
+    steps: int | None = None
+    epochs: float = 3
+    rows: int = 8
+    beta: float = 0.001
+    clip: float = 0.2
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_completion: int = 768
+    contrast: int = 4
+    lora_rank: int = 0
+    train_vision: bool = True
+    warmup: int = 0
+    schedule: str = "constant"
+    max_grad_norm: float = 1.0
+    checkpoint_every: int = 100
+    dtype: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("group", "queries", "rows", "max_completion", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.group < 2:
+            raise ValueError(f"group must be at least 2: advantages compare the responses of a group, got {self.group}")
+        if (self.group * self.queries) % self.rows:
+            raise ValueError(f"rows ({self.rows}) must divide queries x group ({self.queries} x {self.group})")
+
+
+class LogFile(TrainerCallback):
+    """Every logged step as a line of JSON; a resumed run first drops the lines its checkpoint does not know of."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and "loss" in logs:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class Progress(TrainerCallback):
+    """One plain progress bar; widgets and growing tables do not survive in executed notebooks."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="GRPO", unit="step", mininterval=5)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "reward" in logs:
+            self.bar.set_postfix_str(f"reward {logs['reward']:.3f}", refresh=False)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
+
+
+def read_log(path: str | Path) -> list[dict]:
+    """The lines of a log file; a last line torn by a crash is left out."""
+    path = Path(path)
+    lines = path.read_text().splitlines() if path.exists() else []
+    entries = []
+    for number, line in enumerate(lines):
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number != len(lines) - 1:
+                raise ValueError(f"{path}, line {number + 1}: not JSON") from None
+    return entries
+
+
+def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
+    """TRL's configuration for our settings: the papers' plain GRPO, everything that could surprise switched off."""
+    on_gpu = torch.cuda.is_available()
+    pieces = settings.group * settings.queries // settings.rows
+    return GRPOConfig(
+        output_dir=str(output / "checkpoints"),
+        learning_rate=settings.learning_rate,
+        num_generations=settings.group,
+        per_device_train_batch_size=settings.rows,
+        gradient_accumulation_steps=pieces,
+        steps_per_generation=pieces,
+        max_steps=settings.steps if settings.steps is not None else -1,
+        num_train_epochs=settings.epochs,
+        beta=settings.beta,
+        epsilon=settings.clip,
+        loss_type="grpo",  # mean over the tokens of a response, then over responses: the papers' objective
+        scale_rewards="group",
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        top_k=0,
+        max_completion_length=settings.max_completion,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type=settings.schedule,
+        max_grad_norm=settings.max_grad_norm,
+        weight_decay=0.0,
+        bf16=on_gpu and settings.dtype == "bfloat16",
+        use_cpu=not on_gpu,
+        gradient_checkpointing=on_gpu,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=settings.checkpoint_every,
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        log_completions=False,
+        dataloader_pin_memory=on_gpu,
+        seed=settings.seed,
+    )
+
+
+def train_grpo(
+    model_path: str | Path,
+    clips: list[ScoredClip],
+    recipe: Recipe,
+    settings: GRPOSettings,
+    policy: FramePolicy,
+    output: str | Path,
+    cache: FrameCache,
+) -> Path:
+    """Train a model by GRPO; returns the folder of the trained model, `output`/model.
+
+    The log is `output`/log.jsonl: one line a step with every reward component, the share of unparsed answers, lengths,
+    loss. Called again after an interruption it goes on from the last checkpoint; called after the end it returns at
+    once. Before anything starts, one frame of every clip is read, and unreadable files are named.
+
+    Raises:
+        ValueError: unreadable clips; too few clips for one step; settings that contradict each other.
+    """
+    output = Path(output)
+    trained = output / "model"
+    if (trained / "trained.json").exists():
+        return trained
+    if len(clips) < settings.queries:
+        raise ValueError(f"{len(clips)} clips are too few for steps of {settings.queries} queries")
+    if unreadable := check_readable([(clip.path, clip.kind) for clip in clips]):
+        listed = "\n".join(str(reason) for _, reason in unreadable[:10])
+        raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
+    output.mkdir(parents=True, exist_ok=True)
+    config = grpo_config(settings, output)
+    model, processor = load_model(model_path, settings.dtype)
+    model.config.use_cache = True
+    if not settings.train_vision:
+        model.model.visual.requires_grad_(False)
+    trainer = VideoGRPOTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(training_rows(clips, recipe)),
+        processing_class=processor,
+        peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
+        callbacks=[LogFile(output / "log.jsonl"), Progress()],
+        recipe=recipe,
+        read_frames=lambda number: (cache.get(clips[number].path, clips[number].kind, policy), clips[number].kind),
+        contrast_generations=settings.contrast,
+    )
+    checkpoints = output / "checkpoints"
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
+    trainer.save_model(str(trained))
+    processor.save_pretrained(trained)
+    (trained / "trained.json").write_text(json.dumps({"base": str(model_path), "settings": asdict(settings)}, indent=2))
+    return trained
