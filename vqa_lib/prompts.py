@@ -17,7 +17,10 @@ class Prompt:
     scale: Scale
 
 
-SCORE = "Rate the quality of the {kind} from 0 to 100. Reason in <think> </think>, then give the score in <answer> </answer>."
+SCORE = (
+    "Rate the quality of the {kind} from 0 to 100. "
+    "Reason in <think> </think>, then give the score in <answer> </answer>."
+)
 
 PROMPTS = {
     "vq_insight/image": Prompt(SCORE.format(kind="image"), Scale(0, 100)),

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 class Recipe:
     """One training method.
 
-    prompt: a name in `prompts.PROMPTS`. rewards: reward name -> its settings (empty: the paper's defaults); the total is
-    the sum weighted by `weights` (1 where not named). contrast: how the frames of the contrast group are perturbed
-    ("shuffle"), or None for no contrast group. Responses of the contrast group are seen by rewards only.
+    prompt: a name in `prompts.PROMPTS`. rewards: reward name -> its settings (empty: the paper's defaults), summed.
+    contrast: how the frames of the contrast group are perturbed ("shuffle"), or None for none. Responses of
+    the contrast group are seen by rewards only.
     """
 
     prompt: str
     rewards: dict[str, dict] = field(hash=False)
-    weights: dict[str, float] = field(default_factory=dict, hash=False)
     contrast: str | None = None
 
     def adjust(self, **settings: dict) -> "Recipe":

@@ -26,16 +26,16 @@ def frame_order(strengths: dict[str, float], random: np.random.Generator) -> np.
     order = np.arange(FRAMES)
     if strength := strengths.get("dropping", 0):
         for position in random.choice(np.arange(2, FRAMES - 1), size=3, replace=False):
-            order[position:] += 1 + round(4 * strength)
+            order[position:] += 2 + round(3 * strength)
     if strength := strengths.get("stutter", 0):
-        frozen = round(FRAMES * (0.2 + 0.6 * strength))
-        while frozen > 0:  # freezes of three to five frames until enough of the clip stands still
-            length = min(int(random.integers(3, 6)), max(frozen, 2))
+        frozen = round(FRAMES * (0.3 + 0.6 * strength))
+        while frozen > 0:  # freezes of four to seven frames until enough of the clip stands still
+            length = min(int(random.integers(4, 8)), max(frozen, 3))
             start = int(random.integers(0, FRAMES - length))
             order[start : start + length] = order[start]
             frozen -= length
     if strength := strengths.get("shuffling", 0):
-        chosen = np.sort(random.choice(FRAMES, size=max(4, round(FRAMES * (0.3 + 0.7 * strength))), replace=False))
+        chosen = np.sort(random.choice(FRAMES, size=max(6, round(FRAMES * (0.4 + 0.6 * strength))), replace=False))
         order[chosen] = order[random.permutation(chosen)]
     return order
 
@@ -45,7 +45,7 @@ def distort(scene: np.ndarray, strengths: dict[str, float], random: np.random.Ge
     clip = scene[frame_order(strengths, random)] if len(scene) > 1 else scene
     height, width = clip.shape[1:3]
     if strength := strengths.get("jitter", 0):
-        shifts = random.uniform(-1, 1, (len(clip), 2)) * (1 + 5 * strength) * width / 84
+        shifts = random.uniform(-1, 1, (len(clip), 2)) * (2 + 6 * strength) * width / 84
         clip = np.stack(
             [
                 cv2.warpAffine(
@@ -55,7 +55,7 @@ def distort(scene: np.ndarray, strengths: dict[str, float], random: np.random.Ge
             ]
         )
     if strength := strengths.get("downscaling", 0):
-        small = (max(4, round(width / (1 + 4 * strength))), max(4, round(height / (1 + 4 * strength))))
+        small = (max(4, round(width / (1.5 + 4 * strength))), max(4, round(height / (1.5 + 4 * strength))))
         clip = np.stack(
             [
                 cv2.resize(
@@ -67,28 +67,28 @@ def distort(scene: np.ndarray, strengths: dict[str, float], random: np.random.Ge
             ]
         )
     if strength := strengths.get("blur", 0):
-        sigma = (0.5 + 2.5 * strength) * width / 84
+        sigma = (0.6 + 2.4 * strength) * width / 84
         clip = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in clip])
     pixels = clip.astype(np.float32)
     if strength := strengths.get("exposure", 0):
-        gamma = 1 + 2.5 * strength
+        gamma = 1.3 + 2.2 * strength
         pixels = 255 * (pixels / 255) ** (gamma if random.random() < 0.5 else 1 / gamma)
     if strength := strengths.get("cast", 0):
         tint = random.permutation([1.0, 0.0, -1.0])
-        pixels = pixels * (1 + 0.65 * strength * tint)
+        pixels = pixels * (1 + (0.1 + 0.55 * strength) * tint)
     if strength := strengths.get("noise", 0):
-        pixels = pixels + random.normal(0, 5 + 45 * strength, pixels.shape)
+        pixels = pixels + random.normal(0, 8 + 42 * strength, pixels.shape)
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def encode_video(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
-    """The clip as an H.264 MP4; compression strength 0..1 is CRF 18..51."""
+    """The clip as an H.264 MP4; CRF 18 where it is not compressed, 28..51 with the strength."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FRAME_RATE)
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        crf = 18 + 33 * strengths.get("compression", 0)
+        crf = 28 + 23 * strengths["compression"] if strengths.get("compression") else 18
         stream.options = {"crf": f"{crf:.2f}", "preset": "veryfast", "threads": "1"}
         for frame in clip:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
@@ -97,8 +97,8 @@ def encode_video(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
 
 
 def encode_image(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
-    """The first frame as a JPEG; compression strength 0..1 is quality 95..3."""
-    quality = round(95 - 92 * strengths.get("compression", 0) ** 0.5)
+    """The first frame as a JPEG; quality 95 where it is not compressed, 40..4 with the strength."""
+    quality = round(40 - 36 * strengths["compression"]) if strengths.get("compression") else 95
     done, data = cv2.imencode(".jpg", cv2.cvtColor(clip[0], cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError(f"OpenCV could not encode a JPEG of shape {clip.shape}")

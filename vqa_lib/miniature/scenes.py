@@ -63,7 +63,7 @@ def render_scene(random: np.random.Generator, pool: str, width: int, height: int
     background, margin = _background(random, pool, width, height, frames)
     objects = [_moving_object(random, pool, width, height) for _ in range(random.integers(0, 4))]
     direction = random.uniform(0, 2 * np.pi)
-    speed = random.uniform(0.3, 2.2) * width / 84  # pixels a frame, so that large and small clips move alike
+    speed = random.uniform(0.8, 2.2) * width / 84  # pixels a frame, so that large and small clips move alike
     zoom = random.uniform(-0.012, 0.012)
     clip = np.empty((frames, height, width, 3), np.uint8)
     for t in range(frames):
@@ -87,9 +87,9 @@ def render_scene(random: np.random.Generator, pool: str, width: int, height: int
 
 def _crop(random: np.random.Generator, pool: str, width: int, height: int) -> np.ndarray:
     """A random piece of a random photograph at the wanted size, flipped, its light changed a little."""
-    photograph = photographs(pool)[random.integers(len(photographs(pool)))]
+    photograph = np.rot90(photographs(pool)[random.integers(len(photographs(pool)))], random.integers(4))
     largest = min(photograph.shape[1] / width, photograph.shape[0] / height)
-    scale = random.uniform(0.45, 1.0) * largest
+    scale = random.uniform(0.35, 1.0) * largest
     crop_width, crop_height = int(width * scale), int(height * scale)
     x = random.integers(0, photograph.shape[1] - crop_width + 1)
     y = random.integers(0, photograph.shape[0] - crop_height + 1)

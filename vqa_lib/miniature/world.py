@@ -52,7 +52,7 @@ def draw_strengths(random: np.random.Generator, frequencies: dict[str, float]) -
     present = [name for name in DISTORTIONS if random.random() < frequencies.get(name, 0)]
     if len(present) > 3:
         present = [name for name in DISTORTIONS if name in random.choice(present, 3, replace=False)]
-    return {name: float(random.uniform(0.05, 1.0)) for name in present}
+    return {name: float(random.uniform(0.1, 1.0)) for name in present}
 
 
 def draw_clip(source: Source, seed: int, index: int) -> DrawnClip:

@@ -1,11 +1,16 @@
 """Load a vision-language model and its processor: a hub id or a local folder, whole or with an adapter."""
 
 import json
+import logging
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel
-from transformers import AutoModelForImageTextToText, AutoProcessor
+
+# bitsandbytes, which peft imports, says on every CPU machine that it lacks an optional kernel: nothing to act on.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+from peft import LoraConfig, PeftModel  # noqa: E402
+from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
 
 # Adapters go into the language model only; a plain list of names would also match the vision tower's layers.
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"

@@ -14,7 +14,7 @@ VISION_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 
 
 def vision_token_ids(tokenizer) -> list[int]:
-    """Tokens a completion must never hold: one sampled placeholder makes the next forward look for a missing picture."""
+    """Tokens a completion must never hold: a sampled placeholder makes the next forward look for a missing picture."""
     vocabulary = tokenizer.get_vocab()
     return sorted(vocabulary[token] for token in VISION_TOKENS if token in vocabulary)
 

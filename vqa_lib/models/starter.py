@@ -1,21 +1,25 @@
 """The starter: a tiny Qwen2.5-VL that sees distortions, answers in the format, and judges badly.
 
 It stands in for a pretrained VLM, so that GRPO at tiny size has what it has in the papers: a model to improve. It is
-made in three steps, each a function here: eyes (regress the distortion strengths of the embedded world), answers (write
-a true description followed by a score that is random nine times in ten), save. A model trained on merely noisy scores
+made in two steps (`training.supervised`): eyes (regress the distortion strengths of the embedded world), then answers
+(write a true description followed by a score that is random nine times in ten). A model trained on merely noisy scores
 would start at its ceiling and gain nothing from GRPO.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from vqa_lib.miniature.distortions import DISTORTIONS, TEMPORAL
-from vqa_lib.models.dialogue import EncodedPrompt, batch, pixel_values
+from vqa_lib.frame_cache import FrameCache
+from vqa_lib.miniature.distortions import DISTORTIONS
+from vqa_lib.models.dialogue import EncodedPrompt, encode
 from vqa_lib.prompts import PROMPTS
-from vqa_lib.records import Scale
+from vqa_lib.records import Scale, ScoredClip, rescale
+from vqa_lib.video import FramePolicy
 
 NOUNS = {"downscaling": "pixelation", "exposure": "exposure error", "cast": "colour cast", "dropping": "frame drops"}
 
@@ -56,92 +60,44 @@ def tokenizer_texts(seed: int = 0) -> list[str]:
     return texts
 
 
-def _order(count: int, size: int, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches of indices: every item once before any item twice."""
-    queue = np.empty(0, int)
-    for _ in range(steps):
-        while len(queue) < size:
-            queue = np.concatenate([queue, random.permutation(count)])
-        yield queue[:size]
-        queue = queue[size:]
+def true_strengths(root: Path, clips: list[ScoredClip]) -> list[dict[str, float]]:
+    """What is wrong with each clip of a miniature, from the `truth.jsonl` beside the published files."""
+    truth = {}
+    for dataset in {clip.dataset for clip in clips}:
+        for line in (root / dataset / "truth.jsonl").read_text(encoding="utf-8").splitlines():
+            facts = json.loads(line)
+            truth[dataset, facts["name"]] = facts["strengths"]
+    return [truth[clip.dataset, clip.name] for clip in clips]
 
 
-def _step(optimizer, loss: torch.Tensor, parameters: list, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
+def strength_table(strengths: list[dict[str, float]]) -> np.ndarray:
+    """Strengths as an array (n, 10) in the order of DISTORTIONS, 0 where a clip does not have one."""
+    return np.array([[clip.get(name, 0.0) for name in DISTORTIONS] for clip in strengths])
 
 
-def _rate(peak: float, step: int, steps: int, warm_up: int = 50) -> float:
-    """Linear warm-up, then cosine down to a twentieth of the peak."""
-    progress = max(0.0, (step - warm_up) / max(1, steps - warm_up))
-    return peak * min(1.0, (step + 1) / warm_up) * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * progress)))
+def encode_all(processor, clips: list[ScoredClip], policy: FramePolicy, cache: FrameCache) -> list[EncodedPrompt]:
+    """Every clip with its scoring prompt; pixels in half precision, since all of them are kept in memory."""
+    prompts = []
+    for clip in tqdm(clips, desc="encoding", unit="clip", mininterval=5):
+        prompt = PROMPTS["vq_insight/image" if clip.kind == "image" else "vq_insight/natural"]
+        encoded = encode(processor, cache.get(clip.path, clip.kind, policy), clip.kind, prompt.text)
+        prompts.append(replace(encoded, pixels=encoded.pixels.half()))
+    return prompts
 
 
-def visual_summary(model, prompts: list[EncodedPrompt]) -> torch.Tensor:
-    """Mean visual token of each clip, (n, hidden); all clips must be of one kind."""
-    pixels = next(iter(pixel_values(prompts).values())).to(model.dtype)
-    tokens = model.model.visual(pixels, torch.cat([prompt.grid for prompt in prompts])).pooler_output
-    sizes = [int(prompt.grid.prod()) // 4 for prompt in prompts]
-    return torch.stack([part.mean(0) for part in tokens.split(sizes)])
+def blurred_judgement(
+    strengths: list[dict[str, float]], clips: list[ScoredClip], random_share: float, scale: Scale
+) -> Callable[[int, np.random.Generator], str]:
+    """Responses for `train_to_answer`: the true description, and a score that is random in `random_share` of cases.
 
-
-def train_eyes(model, prompts, strengths, steps=600, size=48, peak=2e-3, seed=0) -> list[dict]:
-    """Teach the vision tower to report distortion strengths (n, 10), through a linear head that is then thrown away."""
-    random = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    targets = torch.tensor(strengths, dtype=torch.float32)
-    head = torch.nn.Linear(model.config.text_config.hidden_size, targets.shape[1])
-    parameters = [*model.model.visual.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.01)
-    model.train()
-    log = []
-    for step, chosen in enumerate(tqdm(_order(len(prompts), size, steps, random), total=steps, desc="eyes")):
-        loss = 0.0
-        for kind in ("image", "video"):
-            of_kind = [index for index in chosen if prompts[index].kind == kind]
-            if of_kind:
-                errors = (head(visual_summary(model, [prompts[index] for index in of_kind])) - targets[of_kind]) ** 2
-                if kind == "image":  # a still has no temporal distortions to report
-                    errors = errors[:, : len(DISTORTIONS) - len(TEMPORAL)]
-                loss = loss + errors.mean(1).sum() / size
-        _step(optimizer, loss, parameters, _rate(peak, step, steps))
-        log.append({"step": step, "loss": loss.item()})
-    return log
-
-
-def train_to_answer(model, tokenizer, prompts, responses, steps=500, size=48, peak=1e-3, seed=0) -> list[dict]:
-    """Supervised training on responses: `responses(index, random)` gives the text wanted for a clip."""
-    random = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
-    model.train()
-    log = []
-    for step, chosen in enumerate(tqdm(_order(len(prompts), size, steps, random), total=steps, desc="answers")):
-        texts = [responses(int(index), random) + tokenizer.eos_token for index in chosen]
-        completions = tokenizer(texts)["input_ids"]
-        inputs = batch([prompts[index] for index in chosen], tokenizer.pad_token_id, completions)
-        inputs = {
-            name: value.to(model.dtype) if value.is_floating_point() and value.dim() == 2 else value
-            for name, value in inputs.items()
-        }
-        labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
-        labels[:, : labels.shape[1] - max(map(len, completions))] = -100
-        loss = model(**inputs, labels=labels).loss
-        _step(optimizer, loss, parameters, _rate(peak, step, steps))
-        log.append({"step": step, "loss": loss.item()})
-    return log
-
-
-def blurred_judgement(strengths: list[dict], kinds: list[str], scores: list[float], random_share: float, scale: Scale):
-    """Responses for `train_to_answer`: the true description, and a score that is random in `random_share` of cases."""
+    With random_share 0 it teaches the true labels: the ceiling that a GRPO run is held against.
+    """
 
     def respond(index: int, random: np.random.Generator) -> str:
-        score = random.uniform(scale.low, scale.high) if random.random() < random_share else scores[index]
-        return response(describe(strengths[index], kinds[index]), score)
+        clip = clips[index]
+        score = rescale(clip.mos, clip.scale, scale)
+        if random.random() < random_share:
+            score = random.uniform(scale.low, scale.high)
+        return response(describe(strengths[index], clip.kind), score)
 
     return respond

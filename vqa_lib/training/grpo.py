@@ -70,12 +70,9 @@ class VideoGRPOTrainer(GRPOTrainer):
         self.recipe = recipe
         self.read_frames = read_frames
         self.contrast_generations = contrast_generations if recipe.contrast else 0
-        rewards = []
-        for name, settings in recipe.rewards.items():
-            reward = functools.partial(REWARDS[name], **settings)
-            reward.__name__ = name
-            rewards.append(reward)
+        rewards = [functools.partial(REWARDS[name], **settings) for name, settings in recipe.rewards.items()]
         super().__init__(*args, reward_funcs=rewards, **kwargs)
+        self.reward_func_names = list(recipe.rewards)
         self.bank: Bank | None = None
         self._rollouts: list[list[int]] = []
         self._slots: torch.Tensor | None = None
@@ -190,7 +187,7 @@ class VideoGRPOTrainer(GRPOTrainer):
         return torch.cat(log_probabilities), torch.cat(entropies) if compute_entropy else None, None
 
     def _seen(self, model, slots: list[int], ids: torch.Tensor, prompt_length: int) -> dict:
-        """Pictures and positions for rows of the batch; each distinct clip is encoded once, with gradient if trained."""
+        """Pictures and positions for rows of the batch; each clip encoded once, with gradient if it is trained."""
         distinct = list(dict.fromkeys(slots))
         if self.vision_frozen:
             features = {slot: self.bank.features[slot] for slot in distinct}

@@ -1,13 +1,14 @@
 """One training run: settings in, a model folder and a log out; interrupted runs go on from their last checkpoint."""
 
 import json
-from dataclasses import asdict, dataclass
+import warnings
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 from tqdm import tqdm
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig
 
@@ -49,6 +50,11 @@ class GRPOSettings:
     checkpoint_every: int = 100
     dtype: str = "bfloat16"
     seed: int = 0
+
+    @classmethod
+    def from_params(cls, params: dict) -> "GRPOSettings":
+        """The settings among a notebook's parameters, which carry the same names."""
+        return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
 
     def __post_init__(self):
         for name in ("group", "queries", "rows", "max_completion", "checkpoint_every"):
@@ -134,7 +140,7 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
         weight_decay=0.0,
         bf16=on_gpu and settings.dtype == "bfloat16",
         use_cpu=not on_gpu,
-        gradient_checkpointing=on_gpu,
+        activation_checkpointing=on_gpu,
         logging_steps=1,
         save_strategy="steps",
         save_steps=settings.checkpoint_every,
@@ -192,7 +198,10 @@ def train_grpo(
         contrast_generations=settings.contrast,
     )
     checkpoints = output / "checkpoints"
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
+    trainer.remove_callback(PrinterCallback)  # the log file has what it would print
+    with warnings.catch_warnings():  # TRL 1.16 reads a name that transformers 5.23 has renamed
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
     trainer.save_model(str(trained))
     processor.save_pretrained(trained)
     (trained / "trained.json").write_text(json.dumps({"base": str(model_path), "settings": asdict(settings)}, indent=2))

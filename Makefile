@@ -1,0 +1,48 @@
+# make quickstart | make test | make lock          (make help lists them)
+PYTHON ?= python3
+VENV := .venv
+UV := .tools/bin/uv
+RUN := $(VENV)/bin
+
+# One thread for tiny models: with more they wait for each other. Set OMP_NUM_THREADS yourself to choose otherwise.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help quickstart test lint lab lock clean
+
+help:
+	@echo "make quickstart   install, then teach a tiny model to score video quality (minutes, CPU)"
+	@echo "make test         install, then run the tests"
+	@echo "make lab          install, then open the notebooks in JupyterLab"
+	@echo "make lint         ruff"
+	@echo "make lock         write requirements.lock and environment.yml anew from pyproject.toml"
+
+quickstart: $(VENV)/ready
+	$(RUN)/vqa run 00_quickstart --profile tiny
+
+test: $(VENV)/ready
+	$(RUN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(RUN)/ruff check . && $(RUN)/ruff format --check .
+
+lab: $(VENV)/ready
+	$(RUN)/jupyter lab notebooks
+
+# Exactly the versions and hashes of the lock, then this checkout without its dependencies.
+$(VENV)/ready: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	touch $@
+
+$(UV):
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv
+
+lock: | $(UV)
+	$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .tools

@@ -1,0 +1,174 @@
+"""The command `vqa`: run a notebook, show its parameters, write the miniature world, score videos.
+
+Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Teach a vision-language model to judge video quality, and use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Notebook = Annotated[str, typer.Argument(help='Such as "vq_insight/stage1_image", or the path of the .ipynb.')]
+Profile = Annotated[str, typer.Option(help="Size of the run: a file in params/profiles; tiny: the notebook as it is.")]
+Overrides = Annotated[list[str], typer.Option("-p", help="name=value; lists as JSON, null for None.")]
+Files = Annotated[list[Path], typer.Option("-f", help="A YAML file of parameters; a later file overrides an earlier.")]
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Print what the user can mend as one line, and exit with 1; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except Exception as error:
+        # By module, because importing every class of ours would import torch. OSError: its text names the file.
+        if not (type(error).__module__.startswith("vqa_lib.") or isinstance(error, OSError)):
+            raise
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+@user_errors()
+def run(
+    notebook: Notebook,
+    profile: Profile = "tiny",
+    overrides: Overrides = [],  # noqa: B006  # typer copies it
+    files: Files = [],  # noqa: B006
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute again although done; predictions and checkpoints are kept.")
+    ] = False,
+) -> None:
+    """Execute a notebook into its run folder; nothing is executed where that folder is complete."""
+    from vqa_lib.params import resolve_params
+
+    resolve_params(notebook, profile, overrides, files)  # before the import of torch, which takes seconds
+    from vqa_lib.run_notebook import run_notebook
+
+    folder = run_notebook(notebook, profile, overrides, files, force)
+    typer.echo(f"run folder: {folder}")
+    for title, pattern in (("tables", "*.md"), ("figures", "*.png")):
+        if found := sorted(folder.glob(f"{title}/**/{pattern}")):
+            typer.echo("\n".join([f"{title}:", *(f"  {path}" for path in found)]))
+
+
+@app.command()
+@user_errors()
+def params(
+    notebook: Notebook,
+    profile: Profile = "tiny",
+    overrides: Overrides = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+) -> None:
+    """Show the parameters of a notebook, with the values that a run would use."""
+    from vqa_lib.params import find_notebook, notebook_params, resolve_params
+
+    values = resolve_params(notebook, profile, overrides, files)
+    declared = notebook_params(find_notebook(notebook))
+    rows = [("name", "type", "value", "help")]
+    rows += [(name, declared[name].type, _as_text(value), declared[name].help) for name, value in values.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command()
+@user_errors()
+def miniature(
+    folder: Annotated[Path, typer.Argument(help="A new folder, or one that holds a miniature.")],
+    scale: Annotated[float, typer.Option(min=1e-6, help="Multiplies the number of clips.")] = 1.0,
+    seed: int = 0,
+) -> None:
+    """Write small made-up copies of the data sets, in the layouts in which the real ones are published."""
+    from vqa_lib.miniature import write_miniature
+
+    description = write_miniature(folder, scale, seed)
+    for name, facts in description["datasets"].items():
+        counts = ", ".join(f"{split} {count}" for split, count in facts["counts"].items())
+        typer.echo(f"{name}: {counts}; sha256 {facts['digest']}")
+
+
+@app.command()
+@user_errors()
+def score(
+    path: Annotated[Path, typer.Argument(metavar="VIDEO_OR_FOLDER", help="A file, or a folder searched for videos.")],
+    model: Annotated[str, typer.Option(help="A model folder or a hub id.")],
+    out: Annotated[Path | None, typer.Option(help="The CSV; a folder's scores go to scores.csv without it.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames a video, spread evenly.")] = 8,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Larger frames are shrunk to so many pixels.")] = None,
+    prompt: Annotated[str, typer.Option(help="A name in vqa_lib.prompts.")] = "vq_insight/natural",
+    max_completion: Annotated[int, typer.Option(min=1, help="Tokens a response may have.")] = 768,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable files out.")] = False,
+) -> None:
+    """Score videos (images with --prompt vq_insight/image): a number and the reasoning behind it."""
+    from vqa_lib.score_files import check_output, find_files, load, prompt_kind, score_files, write_rows
+    from vqa_lib.video import FramePolicy, read_frames
+
+    kind = prompt_kind(prompt)
+    found = find_files(path, kind)
+    single, out = path.is_file(), out or (None if path.is_file() else Path("scores.csv"))
+    if out:
+        check_output(out)
+    policy = FramePolicy(count=frames, max_pixels=max_pixels)
+    if single:
+        read_frames(path, kind, policy)  # before the model, which may take minutes to load
+    else:
+        found = _readable(found, kind, skip_unreadable)
+    failures = [] if skip_unreadable and not single else None
+    rows = score_files(*load(model, dtype), found, prompt, policy, max_completion, failures=failures)
+    rows = write_rows(rows, out) if out else rows
+    if single:
+        _print_single(*rows)
+    else:
+        _print_summary(rows, len(found), failures)
+    if out:
+        typer.echo(f"scores: {out}")
+
+
+def _readable(files: list[Path], kind: str, skip: bool) -> list[Path]:
+    """The files that can be read; the others are named, all of them, and unless they may be skipped that is the end."""
+    from vqa_lib.score_files import ScoreError
+    from vqa_lib.video import check_readable
+
+    failures = dict(check_readable([(file, kind) for file in files]))
+    for file, reason in failures.items():
+        typer.echo(f"unreadable: {file}: {reason}", err=True)
+    if failures and not skip:
+        raise ScoreError(f"{len(failures)} of {len(files)} files cannot be read; leave them out with --skip-unreadable")
+    if len(failures) == len(files):
+        raise ScoreError(f"none of the {len(files)} files can be read")
+    return [file for file in files if file not in failures]
+
+
+def _print_single(row: dict) -> None:
+    typer.echo(f"score: {'none could be read from the response' if row['score'] is None else row['score']}")
+    # A response without a score is shown whole: it is all there is to go by.
+    typer.echo(f"reasoning: {row['reasoning']}" if row["reasoning"] else f"response: {row['response']}")
+
+
+def _print_summary(rows: Iterator[dict], total: int, failures: list | None) -> None:
+    from tqdm import tqdm
+
+    scores = [row["score"] for row in tqdm(rows, total=total, desc="scoring", unit="file")]
+    for error in failures or []:
+        typer.echo(f"unreadable: {error}", err=True)
+    parsed = [score for score in scores if score is not None]
+    mean = f"{sum(parsed) / len(parsed):.2f}" if parsed else "none"
+    typer.echo(f"n {len(scores)}, unparsed {len(scores) - len(parsed)}, mean {mean}")
+
+
+def _as_text(value: object) -> str:
+    return "null" if value is None else str(value) or '""'
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,141 @@
+"""Figures of a run: each is saved as PDF and PNG beside the data it draws, with the profile in its title."""
+
+import textwrap
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vqa_lib.answers import reasoning_text
+from vqa_lib.results import RunFolder
+
+plt.rcParams.update(
+    {"pdf.fonttype": 42, "figure.dpi": 80, "savefig.dpi": 100, "axes.spines.top": False, "axes.spines.right": False}
+)
+COLOURS = [
+    "#4477aa",
+    "#ee6677",
+    "#228833",
+    "#ccbb44",
+    "#66ccee",
+    "#aa3377",
+]  # Tol's bright scheme: safe for the colour-blind
+
+
+def save_figure(run: RunFolder, name: str, figure: Figure, data: pd.DataFrame | None = None) -> Path:
+    """Write figures/<name>.pdf and .png, and the plotted data as .csv."""
+    figure.savefig(run.file("figures", f"{name}.pdf"), bbox_inches="tight")
+    path = run.file("figures", f"{name}.png")
+    figure.savefig(path, bbox_inches="tight")
+    if data is not None:
+        data.to_csv(run.file("figures", f"{name}.csv"), index=False)
+    return path
+
+
+def reward_data(logs: dict[str, list[dict]]) -> pd.DataFrame:
+    """Reward components by stage and step, long form: stage, step, component, value."""
+    rows = []
+    for stage, log in logs.items():
+        for entry in log:
+            for key, value in entry.items():
+                if key.startswith("rewards/") and key.endswith("/mean"):
+                    rows.append({"stage": stage, "step": entry["step"], "component": key.split("/")[1], "value": value})
+            rows.append(
+                {"stage": stage, "step": entry["step"], "component": "unparsed answers", "value": entry["unparsed"]}
+            )
+    return pd.DataFrame(rows)
+
+
+def draw_rewards(data: pd.DataFrame, title: str, window: int = 10) -> Figure:
+    """One panel a stage: each reward component and the share of unparsed answers against the step (running mean)."""
+    stages = list(dict.fromkeys(data["stage"]))
+    figure, axes = plt.subplots(1, len(stages), figsize=(5 * len(stages), 3.2), squeeze=False, sharey=True)
+    components = list(dict.fromkeys(data["component"]))
+    for axis, stage in zip(axes[0], stages, strict=True):
+        for component in components:
+            part = data[(data["stage"] == stage) & (data["component"] == component)].sort_values("step")
+            if part.empty:
+                continue
+            colour = COLOURS[components.index(component) % len(COLOURS)]
+            axis.plot(part["step"], part["value"], color=colour, alpha=0.2, linewidth=0.8)
+            axis.plot(part["step"], part["value"].rolling(window, min_periods=1).mean(), color=colour, label=component)
+        axis.set(title=stage, xlabel="step")
+    axes[0][0].set_ylabel("mean over the batch")
+    axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def draw_scatter(predictions: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Predicted against true MOS, one panel a model; unparsed answers are counted in the panel's title."""
+    figure, axes = plt.subplots(1, len(predictions), figsize=(3.4 * len(predictions), 3.4), squeeze=False, sharey=True)
+    for axis, (model, table) in zip(axes[0], predictions.items(), strict=True):
+        for number, ((dataset, split), part) in enumerate(table.groupby(["dataset", "split"], sort=False)):
+            axis.scatter(
+                part["target"],
+                part["prediction"],
+                s=8,
+                alpha=0.6,
+                color=COLOURS[number % 6],
+                label=f"{dataset}/{split}",
+            )
+        axis.plot([0, 100], [0, 100], color="0.7", linewidth=0.8, zorder=0)
+        unparsed = int(table["prediction"].isna().sum())
+        axis.set(title=f"{model} (n={len(table)}, unparsed {unparsed})", xlabel="MOS", xlim=(0, 100), ylim=(0, 100))
+        axis.title.set_fontsize(9)
+    axes[0][0].set_ylabel("predicted score")
+    axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def caption(row: dict | pd.Series) -> str:
+    """A line of predictions in words: name, true score, the model's score and reasoning."""
+    said = reasoning_text(row["response"]) or row["response"]
+    score = "no readable score" if pd.isna(row["prediction"]) else f"model {row['prediction']:.1f}"
+    return f"{row['name']}: MOS {row['target']:.1f}, {score}. \u201c{said.strip()}\u201d"
+
+
+def draw_clips(frames: list[np.ndarray], captions: list[str], title: str) -> Figure:
+    """Frame strips, one a clip (T, H, W, 3), with a line of text above each."""
+    figure, axes = plt.subplots(len(frames), 1, figsize=(9, 1.6 * len(frames)), squeeze=False)
+    for axis, pixels, text in zip(axes[:, 0], frames, captions, strict=True):
+        axis.imshow(np.concatenate(list(pixels), axis=1), interpolation="nearest")
+        axis.set_title("\n".join(textwrap.wrap(text, 110)), fontsize=9, loc="left")
+        axis.axis("off")
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def draw_losses(losses: pd.DataFrame, title: str, window: int = 20) -> Figure:
+    """Training loss against the step, one panel a phase (columns phase, step, loss; running mean)."""
+    phases = list(dict.fromkeys(losses["phase"]))
+    figure, axes = plt.subplots(1, len(phases), figsize=(4 * len(phases), 3), squeeze=False)
+    for axis, phase in zip(axes[0], phases, strict=True):
+        part = losses[losses["phase"] == phase]
+        axis.plot(part["step"], part["loss"].rolling(window, min_periods=1).mean(), color=COLOURS[0])
+        axis.set(title=phase, xlabel="step", ylabel="loss")
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def draw_intervals(measured: pd.DataFrame, title: str) -> Figure:
+    """One metric with its 95 % interval by data set, a colour a model (columns model, dataset, value, low, high)."""
+    datasets, models = list(dict.fromkeys(measured["dataset"])), list(dict.fromkeys(measured["model"]))
+    figure, axis = plt.subplots(figsize=(1.8 * len(datasets) + 2, 3.2))
+    for number, model in enumerate(models):
+        part = measured[measured["model"] == model].set_index("dataset").reindex(datasets)
+        place = np.arange(len(datasets)) + 0.7 * ((number + 0.5) / len(models) - 0.5)
+        reach = [part["value"] - part["low"], part["high"] - part["value"]]
+        axis.errorbar(place, part["value"], yerr=reach, fmt="o", color=COLOURS[number % len(COLOURS)], label=model)
+    axis.set_xticks(range(len(datasets)), datasets)
+    axis.set_title(title)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,152 @@
+"""Score files that belong to no data set: what `vqa score` does between reading its arguments and printing."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from transformers import GenerationConfig
+
+from vqa_lib.answers import parse_score, reasoning_text
+from vqa_lib.models.dialogue import EncodedPrompt, encode
+from vqa_lib.models.loading import ModelError, load_model
+from vqa_lib.models.rollouts import sample_completions, vision_token_ids
+from vqa_lib.prompts import PROMPTS
+from vqa_lib.video import FramePolicy, VideoError, read_frames
+
+SUFFIXES = {
+    "video": (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v"),
+    "image": (".jpg", ".jpeg", ".png", ".bmp"),
+}
+COLUMNS = ["path", "score", "reasoning", "response"]
+
+
+class ScoreError(ValueError):
+    """Arguments of `vqa score` that cannot be used; the message names the argument and what was expected."""
+
+
+def prompt_kind(prompt: str) -> str:
+    """What a prompt asks about, "image" or "video".
+
+    Raises:
+        ScoreError: there is no such prompt; the message lists those there are.
+    """
+    if prompt not in PROMPTS:
+        raise ScoreError(f"unknown prompt {prompt!r}; the prompts are: {', '.join(PROMPTS)}")
+    return "image" if prompt.endswith("/image") else "video"
+
+
+def find_files(path: Path, kind: str) -> list[Path]:
+    """The file itself, or the images or videos anywhere below a folder, in the order of their names.
+
+    In a folder the suffix decides, in any case of letters; hidden files are passed over (macOS leaves `._clip.mp4`).
+
+    Raises:
+        ScoreError: nothing there, nothing of this kind below it, or a single file of the other kind.
+    """
+    other = "image" if kind == "video" else "video"
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES[kind] and file.is_file())
+        found = [file for file in found if not file.name.startswith(".")]
+        if not found:
+            raise ScoreError(f"{path}: no {kind} below it; looked for {' '.join(SUFFIXES[kind])}")
+        return found
+    if not path.exists():
+        raise ScoreError(f"{path}: no such file or folder")
+    if path.suffix.lower() in SUFFIXES[other]:
+        raise ScoreError(f"{path}: looks like {_article(other)}, but the prompt asks about {_article(kind)}")
+    return [path]
+
+
+def load(path: str, dtype: str):
+    """`load_model`, with one error for whatever a bad folder or hub id makes transformers raise."""
+    try:
+        model, processor = load_model(path, dtype)
+    except ModelError:
+        raise
+    except Exception as error:  # OSError, ValueError, KeyError, SafetensorError: each library has its own
+        raise ModelError(f"{path}: cannot be loaded as a model with its processor ({_first_line(error)})") from error
+    return model.eval(), processor
+
+
+def respond(model, processor, prompts: list[EncodedPrompt], max_completion: int) -> list[str]:
+    """The greedy response to each prompt, all in one batch."""
+    generation = GenerationConfig(
+        max_new_tokens=max_completion,
+        do_sample=False,
+        eos_token_id=processor.tokenizer.eos_token_id,
+        pad_token_id=processor.tokenizer.pad_token_id,
+        suppress_tokens=vision_token_ids(processor.tokenizer),
+    )
+    tokens = sample_completions(model, prompts, [1] * len(prompts), generation)
+    return processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
+
+def score_files(
+    model,
+    processor,
+    files: list[Path],
+    prompt: str,
+    policy: FramePolicy,
+    max_completion: int = 768,
+    batch_size: int = 8,
+    failures: list[VideoError] | None = None,
+) -> Iterator[dict]:
+    """One row a file, with COLUMNS as keys; score (on the prompt's scale) and reasoning are None where unreadable.
+
+    batch_size: files decoded and answered together; the frames of one batch are in memory at a time.
+    failures: takes the errors of files that cannot be decoded to the end, which are left out.
+
+    Raises:
+        VideoError: a file cannot be decoded, and `failures` is None.
+
+    Example:
+        rows = list(score_files(model, processor, [Path("clip.mp4")], "vq_insight/natural", FramePolicy(count=8)))
+    """
+    kind, scale = prompt_kind(prompt), PROMPTS[prompt].scale
+    for start in range(0, len(files), batch_size):
+        read, prompts = [], []
+        for file in files[start : start + batch_size]:
+            try:
+                frames = read_frames(file, kind, policy)
+            except VideoError as error:
+                if failures is None:
+                    raise
+                failures.append(error)
+                continue
+            # Pillow's arrays are read-only, of which torch warns
+            frames = replace(frames, pixels=np.require(frames.pixels, requirements="W"))
+            prompts.append(encode(processor, frames, kind, PROMPTS[prompt].text))
+            read.append(file)
+        for file, response in zip(
+            read, respond(model, processor, prompts, max_completion) if read else [], strict=True
+        ):
+            score, reasoning = parse_score(response, scale), reasoning_text(response)
+            yield dict(zip(COLUMNS, [str(file), score, reasoning and reasoning.strip(), response], strict=True))
+
+
+def write_rows(rows: Iterator[dict], output: Path) -> Iterator[dict]:
+    """The rows, each written to the CSV before it is handed on: a run that breaks off keeps what it has."""
+    with output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+            yield row
+
+
+def check_output(output: Path) -> None:
+    """Raise ScoreError unless the CSV can be written, before anything is read or loaded."""
+    if output.is_dir() or not output.parent.is_dir():
+        expected = "a file, not a folder" if output.is_dir() else f"a file in a folder that exists, not {output.parent}"
+        raise ScoreError(f"--out {output}: expected {expected}")
+
+
+def _article(kind: str) -> str:
+    return "an image" if kind == "image" else "a video"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

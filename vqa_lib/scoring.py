@@ -1,0 +1,148 @@
+"""Score clips with a trained model: one line of JSON a clip, so that an interrupted run goes on where it stopped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+from transformers import GenerationConfig
+
+from vqa_lib.answers import parse_score
+from vqa_lib.frame_cache import FrameCache
+from vqa_lib.models.dialogue import encode
+from vqa_lib.models.loading import load_model
+from vqa_lib.models.rollouts import sample_completions, vision_token_ids
+from vqa_lib.perturb import ORDERS, reorder
+from vqa_lib.prompts import PROMPTS
+from vqa_lib.records import Scale, ScoredClip, rescale
+from vqa_lib.results import model_digest, write_json
+from vqa_lib.video import FramePolicy
+
+CLIPS_AT_ONCE = 256  # encoded together, then sorted by length into batches
+
+
+def read_predictions(path: Path) -> list[dict]:
+    """The finished lines of a predictions file; a last line torn by a crash is owed again, and cut off the file."""
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) != len(text):
+        path.write_bytes(whole)
+    rows = []
+    for number, line in enumerate(whole.decode("utf-8").splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise ValueError(f"{path}, line {number}: not JSON; delete the file to score afresh") from None
+    return rows
+
+
+def score_clips(
+    model,
+    processor,
+    clips: list[ScoredClip],
+    prompt: str,
+    policy: FramePolicy,
+    cache: FrameCache,
+    output: str | Path,
+    order: str | None = None,
+    batch_size: int = 32,
+    max_completion: int = 768,
+    seed: int = 0,
+    settings: dict | None = None,
+) -> pd.DataFrame:
+    """Greedy score and reasoning of every clip.
+
+    output: a .jsonl file; lines already there are kept. order: None for the frames as they are, or a name in
+    `perturb.ORDERS`: the same perturbed copy of a clip for every model with the same seed. settings: whatever else
+    decides the scores (the model's digest, say); a file made with other settings is refused, not mixed.
+
+    Returns:
+        One row a clip in the order given: dataset, split, name, mos (published scale), target (mos on the prompt's
+        scale), prediction (prompt's scale; NaN where the response holds no readable score), response.
+
+    Raises:
+        ValueError: the output file belongs to other settings.
+    """
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    scale = PROMPTS[prompt].scale
+    wanted = {
+        "prompt": PROMPTS[prompt].text,
+        "policy": policy.as_dict(),
+        "order": order,
+        "seed": seed,
+        "max_completion": max_completion,
+        **(settings or {}),
+    }
+    settings_file = output.with_suffix(".settings.json")
+    if output.exists() and settings_file.exists() and json.loads(settings_file.read_text()) != wanted:
+        raise ValueError(
+            f"{output} was made with other settings (see {settings_file.name}); name another file or delete it"
+        )
+    write_json(settings_file, wanted)
+    done = {(row["dataset"], row["split"], row["name"]) for row in read_predictions(output)}
+    owed = [clip for clip in clips if (clip.dataset, clip.split, clip.name) not in done]
+    generation = GenerationConfig(
+        max_new_tokens=max_completion,
+        do_sample=False,
+        eos_token_id=processor.tokenizer.eos_token_id,
+        pad_token_id=processor.tokenizer.pad_token_id,
+        suppress_tokens=vision_token_ids(processor.tokenizer),
+    )
+    model.eval()
+    with (
+        output.open("a", encoding="utf-8") as file,
+        tqdm(total=len(owed), desc="scoring", unit="clip", mininterval=5) as bar,
+    ):
+        for start in range(0, len(owed), CLIPS_AT_ONCE):
+            block = owed[start : start + CLIPS_AT_ONCE]
+            prompts = [_encode(processor, clip, prompt, policy, cache, order, seed) for clip in block]
+            by_length = sorted(range(len(block)), key=lambda number: len(prompts[number].ids))
+            for first in range(0, len(block), batch_size):
+                chosen = by_length[first : first + batch_size]
+                tokens = sample_completions(
+                    model, [prompts[number] for number in chosen], [1] * len(chosen), generation
+                )
+                texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+                for number, text in zip(chosen, texts, strict=True):
+                    file.write(json.dumps(_row(block[number], text, scale), ensure_ascii=False) + "\n")
+                file.flush()
+                bar.update(len(chosen))
+    return predictions_table(output, clips)
+
+
+def score_with(model_path: str | Path, *arguments, dtype: str = "float32", **options) -> pd.DataFrame:
+    """Load a model and `score_clips` with it; the model's digest is kept with the predictions."""
+    model, processor = load_model(model_path, dtype)
+    return score_clips(model, processor, *arguments, settings={"model": model_digest(model_path)}, **options)
+
+
+def _encode(processor, clip, prompt, policy, cache, order, seed):
+    frames = cache.get(clip.path, clip.kind, policy)
+    if order is not None:
+        key = [seed, *clip.name.encode()]
+        frames = reorder(frames, ORDERS[order](len(frames.pixels), np.random.default_rng(key)))
+    return encode(processor, frames, clip.kind, PROMPTS[prompt].text)
+
+
+def _row(clip: ScoredClip, response: str, scale: Scale) -> dict:
+    return {
+        "dataset": clip.dataset,
+        "split": clip.split,
+        "name": clip.name,
+        "mos": clip.mos,
+        "target": rescale(clip.mos, clip.scale, scale),
+        "prediction": parse_score(response, scale),
+        "response": response,
+    }
+
+
+def predictions_table(path: str | Path, clips: list[ScoredClip] | None = None) -> pd.DataFrame:
+    """A predictions file as a table, in the order of `clips` where given; unparsed predictions are NaN."""
+    rows = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(Path(path))}
+    chosen = rows.values() if clips is None else [rows[clip.dataset, clip.split, clip.name] for clip in clips]
+    table = pd.DataFrame(chosen)
+    return table.astype({"mos": float, "target": float, "prediction": float})
