@@ -44,7 +44,7 @@ def run(
     overrides: Overrides = [],  # noqa: B006  # typer copies it
     files: Files = [],  # noqa: B006
     force: Annotated[
-        bool, typer.Option("--force", help="Execute again although done; predictions and checkpoints are kept.")
+        bool, typer.Option("--force", help="Empty the run folder and execute again, although it is done.")
     ] = False,
 ) -> None:
     """Execute a notebook into its run folder; nothing is executed where that folder is complete."""
@@ -54,7 +54,7 @@ def run(
     from vqa_lib.run_notebook import run_notebook
 
     folder = run_notebook(notebook, profile, overrides, files, force)
-    typer.echo(f"run folder: {folder}")
+    typer.echo(f"run folder: {folder}\nnotebook: {folder / 'executed.ipynb'}")
     for title, pattern in (("tables", "*.md"), ("figures", "*.png")):
         if found := sorted(folder.glob(f"{title}/**/{pattern}")):
             typer.echo("\n".join([f"{title}:", *(f"  {path}" for path in found)]))
@@ -110,7 +110,8 @@ def score(
     skip_unreadable: Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable files out.")] = False,
 ) -> None:
     """Score videos (images with --prompt vq_insight/image): a number and the reasoning behind it."""
-    from vqa_lib.score_files import check_output, find_files, load, prompt_kind, score_files, write_rows
+    from vqa_lib.models.loading import load_model
+    from vqa_lib.score_files import check_output, find_files, prompt_kind, score_files, write_rows
     from vqa_lib.video import FramePolicy, read_frames
 
     kind = prompt_kind(prompt)
@@ -124,7 +125,7 @@ def score(
     else:
         found = _readable(found, kind, skip_unreadable)
     failures = [] if skip_unreadable and not single else None
-    rows = score_files(*load(model, dtype), found, prompt, policy, max_completion, failures=failures)
+    rows = score_files(*load_model(model, dtype), found, prompt, policy, max_completion, failures=failures)
     rows = write_rows(rows, out) if out else rows
     if single:
         _print_single(*rows)

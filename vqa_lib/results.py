@@ -117,17 +117,22 @@ def _git() -> dict:
         return {}
 
 
-def find_run(notebook: str, **params) -> RunFolder:
-    """The newest finished run of a notebook whose params have these values.
+def find_runs(notebook: str, **params) -> list[RunFolder]:
+    """The finished runs of a notebook whose params have these values, oldest first.
 
     Raises:
         RunError: there is none; the message says what to run first.
     """
-    wanted = ", ".join(f"{name}={value}" for name, value in params.items())
     found = [run for run in finished_runs(notebook) if all(run.params.get(k) == v for k, v in params.items())]
     if not found:
+        wanted = ", ".join(f"{name}={value}" for name, value in params.items())
         raise RunError(f"no finished run of {notebook} with {wanted}; make one with: vqa run {notebook}")
-    return max(found, key=lambda run: (run.path / "DONE").stat().st_mtime)
+    return found
+
+
+def find_run(notebook: str, **params) -> RunFolder:
+    """The newest of `find_runs`."""
+    return find_runs(notebook, **params)[-1]
 
 
 def finished_runs(notebook: str) -> list[RunFolder]:

@@ -7,6 +7,7 @@ killed. Parameters are checked before (`params`), and a run counts only if the n
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,8 +34,8 @@ def run_notebook(
     """Execute a notebook, unless its run folder is complete already; returns the run folder.
 
     overrides, files: as in `params.resolve_params`. What the notebook prints appears on standard output while it runs;
-    the executed copy is `executed.ipynb` in the run folder. force: take the DONE marker away and execute again; the
-    other files stay, and what the notebook resumes from (predictions, checkpoints) is not made anew.
+    the executed copy is `executed.ipynb` in the run folder. An unfinished run goes on from its checkpoints and
+    predictions. force: empty the run folder and execute from the start.
 
     Raises:
         ParamsError: the notebook or a parameter is unknown or unfit; nothing was executed.
@@ -53,12 +54,14 @@ def run_notebook(
     if done.exists() and not force:
         print(f"{name}: done already, in {folder}")
         return folder
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for path in (done, executed, log):  # so that what is there afterwards comes from this execution
         path.unlink(missing_ok=True)
     print(f"{name}: running in {folder}", flush=True)
     code = _papermill(notebook, executed, log, params)
-    if executed.exists():
+    if executed.exists() and code >= 0:  # a papermill that was itself killed may leave half a file
         tidy(executed, name)
     if code in KILLED or code < 0:
         raise RunError(

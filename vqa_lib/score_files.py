@@ -2,16 +2,11 @@
 
 import csv
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from transformers import GenerationConfig
-
 from vqa_lib.answers import parse_score, reasoning_text
-from vqa_lib.models.dialogue import EncodedPrompt, encode
-from vqa_lib.models.loading import ModelError, load_model
-from vqa_lib.models.rollouts import sample_completions, vision_token_ids
+from vqa_lib.models.dialogue import encode
+from vqa_lib.models.rollouts import respond
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.video import FramePolicy, VideoError, read_frames
 
@@ -59,30 +54,6 @@ def find_files(path: Path, kind: str) -> list[Path]:
     return [path]
 
 
-def load(path: str, dtype: str):
-    """`load_model`, with one error for whatever a bad folder or hub id makes transformers raise."""
-    try:
-        model, processor = load_model(path, dtype)
-    except ModelError:
-        raise
-    except Exception as error:  # OSError, ValueError, KeyError, SafetensorError: each library has its own
-        raise ModelError(f"{path}: cannot be loaded as a model with its processor ({_first_line(error)})") from error
-    return model.eval(), processor
-
-
-def respond(model, processor, prompts: list[EncodedPrompt], max_completion: int) -> list[str]:
-    """The greedy response to each prompt, all in one batch."""
-    generation = GenerationConfig(
-        max_new_tokens=max_completion,
-        do_sample=False,
-        eos_token_id=processor.tokenizer.eos_token_id,
-        pad_token_id=processor.tokenizer.pad_token_id,
-        suppress_tokens=vision_token_ids(processor.tokenizer),
-    )
-    tokens = sample_completions(model, prompts, [1] * len(prompts), generation)
-    return processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-
-
 def score_files(
     model,
     processor,
@@ -115,8 +86,6 @@ def score_files(
                     raise
                 failures.append(error)
                 continue
-            # Pillow's arrays are read-only, of which torch warns
-            frames = replace(frames, pixels=np.require(frames.pixels, requirements="W"))
             prompts.append(encode(processor, frames, kind, PROMPTS[prompt].text))
             read.append(file)
         for file, response in zip(
@@ -146,7 +115,3 @@ def check_output(output: Path) -> None:
 
 def _article(kind: str) -> str:
     return "an image" if kind == "image" else "a video"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

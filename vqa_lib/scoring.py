@@ -6,20 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
-from transformers import GenerationConfig
 
 from vqa_lib.answers import parse_score
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.dialogue import encode
 from vqa_lib.models.loading import load_model
-from vqa_lib.models.rollouts import sample_completions, vision_token_ids
+from vqa_lib.models.rollouts import respond
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import Scale, ScoredClip, rescale
 from vqa_lib.results import model_digest, write_json
 from vqa_lib.video import FramePolicy
 
-CLIPS_AT_ONCE = 256  # encoded together, then sorted by length into batches
+BATCHES_AT_ONCE = 8  # encoded together and sorted by length; bounds the pixels in memory
 
 
 def read_predictions(path: Path) -> list[dict]:
@@ -85,28 +84,18 @@ def score_clips(
     write_json(settings_file, wanted)
     done = {(row["dataset"], row["split"], row["name"]) for row in read_predictions(output)}
     owed = [clip for clip in clips if (clip.dataset, clip.split, clip.name) not in done]
-    generation = GenerationConfig(
-        max_new_tokens=max_completion,
-        do_sample=False,
-        eos_token_id=processor.tokenizer.eos_token_id,
-        pad_token_id=processor.tokenizer.pad_token_id,
-        suppress_tokens=vision_token_ids(processor.tokenizer),
-    )
     model.eval()
     with (
         output.open("a", encoding="utf-8") as file,
         tqdm(total=len(owed), desc="scoring", unit="clip", mininterval=5) as bar,
     ):
-        for start in range(0, len(owed), CLIPS_AT_ONCE):
-            block = owed[start : start + CLIPS_AT_ONCE]
+        for start in range(0, len(owed), BATCHES_AT_ONCE * batch_size):
+            block = owed[start : start + BATCHES_AT_ONCE * batch_size]
             prompts = [_encode(processor, clip, prompt, policy, cache, order, seed) for clip in block]
             by_length = sorted(range(len(block)), key=lambda number: len(prompts[number].ids))
             for first in range(0, len(block), batch_size):
                 chosen = by_length[first : first + batch_size]
-                tokens = sample_completions(
-                    model, [prompts[number] for number in chosen], [1] * len(chosen), generation
-                )
-                texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+                texts = respond(model, processor, [prompts[number] for number in chosen], max_completion)
                 for number, text in zip(chosen, texts, strict=True):
                     file.write(json.dumps(_row(block[number], text, scale), ensure_ascii=False) + "\n")
                 file.flush()

@@ -166,7 +166,7 @@ def read_image(path, policy: FramePolicy) -> Frames:
     try:
         with Image.open(path) as image:
             mode = image.mode
-            rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            rgb = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError as error:
         raise VideoError(path, "not an image that can be read") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's ways to say "damaged"

@@ -31,7 +31,7 @@ def load_model(path: str | Path, dtype: str = "float32", revision: str | None = 
         (model, processor)
 
     Raises:
-        ModelError: the folder is not a model; an unknown dtype.
+        ModelError: an unknown dtype; whatever makes the folder or hub id no model that transformers can load.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype must be one of {sorted(DTYPES)}, got {dtype!r}")
@@ -40,16 +40,23 @@ def load_model(path: str | Path, dtype: str = "float32", revision: str | None = 
         raise ModelError(f"{path}: neither config.json nor adapter_config.json is there; expected a model folder")
     if not folder.is_dir() and (folder.is_absolute() or str(path).startswith((".", "results/", "runs/", "data/"))):
         raise ModelError(f"{path}: no such model folder")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model, processor = _from_pretrained(path, folder, DTYPES[dtype], revision)
+    except Exception as error:  # OSError, ValueError, KeyError, SafetensorError: each library has its own
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(f"{path}: cannot be loaded as a model with its processor ({first_line})") from error
+    processor.tokenizer.padding_side = "left"
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
+
+
+def _from_pretrained(path: str | Path, folder: Path, dtype: torch.dtype, revision: str | None):
     if (folder / "adapter_config.json").exists():
         base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-        model = AutoModelForImageTextToText.from_pretrained(base, dtype=DTYPES[dtype])
+        model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype)
         model = PeftModel.from_pretrained(model, folder).merge_and_unload()
     else:
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=DTYPES[dtype], revision=revision)
-    processor = AutoProcessor.from_pretrained(path, revision=revision)
-    processor.tokenizer.padding_side = "left"
-    return model.to(device), processor
+        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision)
+    return model, AutoProcessor.from_pretrained(path, revision=revision)
 
 
 def lora_config(rank: int, alpha: int | None = None, dropout: float = 0.0) -> LoraConfig:

@@ -92,6 +92,20 @@ def sample_completions(
     return [_until_end(row, set(ends)) for row in tokens[:, ids.shape[1] :].tolist()]
 
 
+def respond(model, processor, prompts: list[EncodedPrompt], max_completion: int) -> list[str]:
+    """The greedy response to each prompt, all in one batch."""
+    tokenizer = processor.tokenizer
+    generation = GenerationConfig(
+        max_new_tokens=max_completion,
+        do_sample=False,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        suppress_tokens=vision_token_ids(tokenizer),
+    )
+    tokens = sample_completions(model, prompts, [1] * len(prompts), generation)
+    return tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
+
 def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
     last = next((index for index, token in enumerate(tokens) if token in ends), len(tokens) - 1)
     return tokens[: last + 1]

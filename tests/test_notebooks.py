@@ -1,0 +1,60 @@
+"""Every notebook executed by papermill at smoke size, in the order a reader goes, by the code that users run."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from vqa_lib.run_notebook import run_notebook
+
+ROOT = Path(__file__).parents[1]
+COMMON = ["data_scale=0.03", "queries=2", "group=2"]
+STAGE = [*COMMON, "steps=2", "rows=4", "held_out=4"]
+# In order: a stage reads the run of the stage before it, a table the runs of a stage.
+SMOKE = {
+    "02_starter": ["data_scale=0.03", "hidden=64", "layers=2", "eyes_steps=3", "answer_steps=3", "clips_a_step=8"],
+    "00_quickstart": [*COMMON, "stage1_steps=2", "stage2_steps=2", "held_out=4"],
+    "vq_insight/stage1_image": STAGE,
+    "vq_insight/stage2_natural": STAGE,
+    "vq_insight/table3_natural": [],
+}
+
+
+def test_no_notebook_is_forgotten():
+    found = {
+        str(path.relative_to(ROOT / "notebooks").with_suffix("")) for path in (ROOT / "notebooks").rglob("*.ipynb")
+    }
+    assert found == set(SMOKE)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """Results and data of the smoke runs, in a folder that all of them share: later notebooks read earlier runs."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VQA_RESULTS", str(folder / "results"))
+        patch.setenv("VQA_CACHE", str(folder / "cache"))
+        yield folder
+
+
+@pytest.mark.parametrize("notebook", SMOKE)
+def test_notebook_runs(notebook, workplace):
+    overrides = list(SMOKE[notebook])
+    if any(part.startswith("data_scale") for part in overrides):
+        name = "starter_world" if notebook == "02_starter" else "miniature"
+        overrides.append(f"data={workplace / name}")
+    if notebook == "02_starter":
+        overrides += [f"output={workplace / 'starter'}", f"test_data={workplace / 'miniature'}", "test_scale=0.03"]
+    run = run_notebook(notebook, "tiny", overrides, [])
+    assert (run / "DONE").exists()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics
+    executed = nbformat.read(run / "executed.ipynb", 4)
+    code = [cell for cell in executed.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
+    tables = list((run / "tables").glob("*.md"))
+    assert tables, "no table was saved"
+    assert all("Profile: tiny." in table.read_text() for table in tables)
+    assert list((run / "figures").glob("*.png")), "no figure was saved"
