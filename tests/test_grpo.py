@@ -6,6 +6,7 @@ What is compared closely is compared in float32 on one thread; the models are ti
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
@@ -433,6 +434,19 @@ class TestContrast:
             assert torch.equal(shuffled.pixels.flatten().sort()[0], ordered.pixels.flatten().sort()[0])  # same frames
             assert torch.equal(shuffled.ids, ordered.ids)
             assert shuffled.seconds_per_grid == ordered.seconds_per_grid
+
+    def test_its_order_follows_from_seed_step_and_clip_alone(
+        self, monkeypatch, answering_folder, videos, frame_cache, tmp_path
+    ):
+        """So that all processes of a step, and a resumed run, shuffle alike whatever else has drawn numbers."""
+        trainer = build_trainer(monkeypatch, answering_folder, videos[:2], SMALL, tmp_path, frame_cache)
+        first = trainer._contrast_order(0, 16).tolist()
+        torch.rand(3)
+        np.random.random(3)  # the global state that other code draws from
+        assert trainer._contrast_order(0, 16).tolist() == first
+        assert trainer._contrast_order(1, 16).tolist() != first
+        trainer.state.global_step += 1
+        assert trainer._contrast_order(0, 16).tolist() != first
 
     def test_images_have_none(self, watched, answering_folder, mixed_clips, frame_cache, tmp_path):
         settings = replace(SMALL, queries=4, rows=16, steps=1, beta=0.0)

@@ -3,6 +3,7 @@
 Annotation rows are data, not paths to trust: a name that points outside the data set's folder is refused.
 """
 
+import csv
 import math
 from pathlib import Path
 
@@ -26,17 +27,18 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """Some columns of a published CSV, all as text; quotes, padding and a byte-order mark are taken off."""
     require(path, f"a CSV with the columns {columns}")
     try:
-        table = pd.read_csv(
-            path, dtype=str, encoding="utf-8-sig", skipinitialspace=True, usecols=lambda name: name.strip() in columns
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            lines = [(reader.line_num, [cell.strip().strip('"').strip() for cell in row]) for row in reader if row]
+    except (csv.Error, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not a readable CSV ({error})") from error
-    table.columns = [name.strip() for name in table.columns]
-    if missing := [name for name in columns if name not in table.columns]:
-        raise DatasetError(f"{path}: the columns {missing} are missing; found {list(table.columns)}")
-    for name in columns:
-        table[name] = table[name].str.strip().str.strip('"').str.strip()
-    return table
+    header = lines[0][1] if lines else []
+    if missing := [name for name in columns if name not in header]:
+        raise DatasetError(f"{path}: the columns {missing} are missing; found {header}")
+    for line, row in lines[1:]:
+        if len(row) != len(header):  # never guess which value belongs to which column
+            raise DatasetError(f"{path}, line {line}: {len(row)} values under {len(header)} columns")
+    return pd.DataFrame([row for _, row in lines[1:]], columns=header, dtype=str)[columns]
 
 
 def row_name(path: Path, row: int) -> str:
@@ -69,6 +71,8 @@ def unique(names: list[str], path: Path) -> None:
     """Every clip once."""
     seen = set()
     for row, name in enumerate(names):
+        if not name:
+            raise DatasetError(f"{row_name(path, row)}: the name is empty")
         if name in seen:
             raise DatasetError(f"{row_name(path, row)}: {name!r} is listed twice")
         seen.add(name)

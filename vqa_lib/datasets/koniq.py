@@ -28,7 +28,7 @@ def read_koniq(root: Path) -> list[ScoredClip]:
                 scale=SCALE,
                 dataset="koniq",
                 split=split,
-                sd=float(sd),
+                sd=parse_mos(sd, SCALE, where),
             )
         )
     return clips

@@ -16,9 +16,9 @@ def read_live_vqc(root: Path) -> list[ScoredClip]:
     path = require(root / "data.mat", "a MATLAB file with the variables video_list and mos")
     try:
         variables = loadmat(path, variable_names=["video_list", "mos"])
-        names = [str(cell[0][0]) for cell in variables["video_list"]]
-        scores = [float(cell[0]) for cell in variables["mos"]]
-    except (MatReadError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        names = [str(cell[0]) for (cell,) in variables["video_list"]]
+        scores = [float(score) for (score,) in variables["mos"]]
+    except (MatReadError, OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
         raise DatasetError(f"{path}: expected MATLAB variables video_list and mos, both n x 1 ({error})") from error
     if len(names) != len(scores):
         raise DatasetError(f"{path}: {len(names)} names in video_list but {len(scores)} values in mos")

@@ -53,7 +53,7 @@ def _from_pretrained(path: str | Path, folder: Path, dtype: torch.dtype, revisio
     if (folder / "adapter_config.json").exists():
         base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
         model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype)
-        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+        model = PeftModel.from_pretrained(model, folder).merge_and_unload().requires_grad_(True)
     else:
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision)
     return model, AutoProcessor.from_pretrained(path, revision=revision)

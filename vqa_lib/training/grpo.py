@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from peft import PeftModel
 from transformers import GenerationConfig
 from trl import GRPOTrainer
 
@@ -200,6 +201,14 @@ class VideoGRPOTrainer(GRPOTrainer):
         padded[:, prompt_length - types.size(1) : prompt_length] = types
         inputs = visual_inputs(prompts, [features[slot] for slot in slots])
         return to_device({**inputs, "mm_token_type_ids": padded}, ids.device)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        # The Trainer loads the file's names as they stand, without strictness; transformers saves Qwen2.5-VL under its
+        # published names, so nothing would match and a resumed run would start from the untrained weights.
+        if isinstance(self.model, PeftModel):
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+        self.model.load_state_dict(saved.state_dict())
 
     def _compute_loss(self, model, inputs):
         self._slots = inputs["slot"]

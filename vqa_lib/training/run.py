@@ -178,11 +178,16 @@ def train_grpo(
     if len(clips) < settings.queries:
         raise ValueError(f"{len(clips)} clips are too few for steps of {settings.queries} queries")
     if unreadable := check_readable([(clip.path, clip.kind) for clip in clips]):
-        listed = "\n".join(str(reason) for _, reason in unreadable[:10])
+        listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
     output.mkdir(parents=True, exist_ok=True)
     config = grpo_config(settings, output)
     model, processor = load_model(model_path, settings.dtype)
+    if (Path(model_path) / "adapter_config.json").exists():
+        # TRL's reference model and a new adapter both name their base by its folder: give the merged model one.
+        model.save_pretrained(output / "start")
+        processor.save_pretrained(output / "start")
+        model, processor = load_model(output / "start", settings.dtype)
     model.config.use_cache = True
     if not settings.train_vision:
         model.model.visual.requires_grad_(False)
