@@ -1,8 +1,8 @@
 """GRPO with true images and videos: TRL's trainer, its rollouts and log-probabilities taken over.
 
 Stock TRL has no video column and, given a video, silently computes log-probabilities without it. Here each clip of a
-batch is decoded and encoded once, its prompt prefilled once, and the same pictures and positions enter sampling,
-reference and loss. Overridden methods are private in TRL: `tests/test_trl_contract.py` fails when they change.
+batch is decoded and encoded once, and its prompt is computed once: prefilled for sampling, packed with its completions
+for reference and loss. Overridden methods are private in TRL: `tests/test_trl_contract.py` fails when they change.
 """
 
 import functools
@@ -18,10 +18,10 @@ from trl import GRPOTrainer
 
 from vqa_lib.answers import parse_score
 from vqa_lib.models.dialogue import EncodedPrompt, encode, messages
+from vqa_lib.models.packing import PackedRows, pack, prompt_positions
 from vqa_lib.models.rollouts import (
     encode_clips,
     sample_completions,
-    text_inputs,
     to_device,
     vision_token_ids,
     visual_inputs,
@@ -57,6 +57,7 @@ class Bank:
     """The distinct clips of one generation batch, encoded; `slot` numbers in the batch point into it."""
 
     prompts: list[EncodedPrompt]
+    positions: list[torch.Tensor]
     features: list[torch.Tensor] | None  # visual tokens, kept where the vision tower is frozen
 
 
@@ -110,7 +111,8 @@ class VideoGRPOTrainer(GRPOTrainer):
             features = encode_clips(model, prompts + contrast)
             completions = sample_completions(model, prompts + contrast, counts + shares, self.sampling, features)
         model.train(was_training)
-        self.bank = Bank(prompts, features[: len(prompts)] if self.vision_frozen else None)
+        places = [prompt_positions(model, prompt) for prompt in prompts]
+        self.bank = Bank(prompts, places, features[: len(prompts)] if self.vision_frozen else None)
         by_slot = _split(completions[: len(rows)], counts)
         self._rollouts = [by_slot[slot].pop(0) for slot in slots]
         texts = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
@@ -171,36 +173,32 @@ class VideoGRPOTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **_
     ):
-        prompt_length = input_ids.size(1) - logits_to_keep
         batch_size = batch_size or input_ids.size(0)
+        tokens, mask = input_ids[:, -logits_to_keep:].cpu(), attention_mask[:, -logits_to_keep:].cpu().bool()
+        completions = [row[kept] for row, kept in zip(tokens, mask, strict=True)]
+        slots = self._slots.tolist()
         log_probabilities, entropies = [], []
-        for start in range(0, input_ids.size(0), batch_size):
+        for start in range(0, len(slots), batch_size):
             part = slice(start, start + batch_size)
-            ids, mask = input_ids[part], attention_mask[part]
-            labels = ids.masked_fill(mask == 0, -100)
-            labels[:, :prompt_length] = -100
-            seen = self._seen(model, self._slots[part].tolist(), ids, prompt_length)
+            packed, seen = self._packed(model, slots[part], completions[part])
             with self.accelerator.autocast():
-                output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **seen)
-            log_probabilities.append(output.log_probs[:, -logits_to_keep:])
+                output = model(**packed.inputs, **seen, fused_lm_head=True)
+            log_probabilities.append(_widen(packed.rows(output.log_probs), logits_to_keep))
             if compute_entropy:
-                entropies.append(output.entropy[:, -logits_to_keep:])
+                entropies.append(_widen(packed.rows(output.entropy), logits_to_keep))
         return torch.cat(log_probabilities), torch.cat(entropies) if compute_entropy else None, None
 
-    def _seen(self, model, slots: list[int], ids: torch.Tensor, prompt_length: int) -> dict:
-        """Pictures and positions for rows of the batch; each clip encoded once, with gradient if it is trained."""
+    def _packed(self, model, slots: list[int], completions: list[torch.Tensor]) -> tuple[PackedRows, dict]:
+        """Packed rows and their pictures; each clip encoded once, with gradient if it is trained."""
         distinct = list(dict.fromkeys(slots))
+        prompts = [self.bank.prompts[slot] for slot in distinct]
         if self.vision_frozen:
-            features = {slot: self.bank.features[slot] for slot in distinct}
+            features = [self.bank.features[slot] for slot in distinct]
         else:
-            encoded = encode_clips(model, [self.bank.prompts[slot] for slot in distinct])
-            features = dict(zip(distinct, encoded, strict=True))
-        prompts = [self.bank.prompts[slot] for slot in slots]
-        types = text_inputs(prompts, 0)["mm_token_type_ids"]
-        padded = torch.zeros_like(ids, device="cpu")
-        padded[:, prompt_length - types.size(1) : prompt_length] = types
-        inputs = visual_inputs(prompts, [features[slot] for slot in slots])
-        return to_device({**inputs, "mm_token_type_ids": padded}, ids.device)
+            features = encode_clips(model, prompts)
+        where = [self.bank.positions[slot] for slot in distinct]
+        packed = pack(prompts, where, [distinct.index(slot) for slot in slots], completions).to(features[0].device)
+        return packed, to_device(visual_inputs(prompts, features), features[0].device)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         # The Trainer loads the file's names as they stand, without strictness; transformers saves Qwen2.5-VL under its
@@ -216,6 +214,11 @@ class VideoGRPOTrainer(GRPOTrainer):
             return super()._compute_loss(model, inputs)
         finally:
             self._slots = None
+
+
+def _widen(values: torch.Tensor, width: int) -> torch.Tensor:
+    """Zeros on the right up to the batch's longest completion."""
+    return torch.nn.functional.pad(values, (0, width - values.size(1)))
 
 
 def _split(items: list, counts: list[int]) -> list[list]:
