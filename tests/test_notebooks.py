@@ -13,7 +13,15 @@ COMMON = ["data_scale=0.03", "queries=2", "group=2"]
 STAGE = [*COMMON, "steps=2", "rows=4", "held_out=4"]
 # In order: a stage reads the run of the stage before it, a table the runs of a stage.
 SMOKE = {
-    "02_starter": ["data_scale=0.03", "hidden=64", "layers=2", "eyes_steps=3", "answer_steps=3", "clips_a_step=8"],
+    "02_starter": [
+        "data_scale=0.03",
+        "hidden=64",
+        "layers=2",
+        "eyes_steps=3",
+        "answer_steps=3",
+        "spoiling_steps=3",
+        "clips_a_step=8",
+    ],
     "03_ceiling": ["data_scale=0.03", "steps=3", "clips_a_step=8", "held_out=4"],
     "00_quickstart": [*COMMON, "stage1_steps=2", "stage2_steps=2", "held_out=4"],
     "vq_insight/stage1_image": STAGE,

@@ -1,8 +1,9 @@
 """The starter: a tiny Qwen2.5-VL that sees distortions, answers in the format, and judges badly.
 
 It stands in for a pretrained VLM, so that GRPO at tiny size has what it has in the papers: a model to improve. It is
-made in two steps (`training.supervised`): eyes (regress the distortion strengths of the embedded world), then answers
-(write a true description followed by a score that is random nine times in ten). A model trained on merely noisy scores
+made in steps (`training.supervised`): eyes (regress the distortion strengths of the embedded world), answers (write a
+true description and a true score), then spoilt judgement (keep the descriptions, but overlook some distortions when
+scoring, and score at random now and then, so that rollouts differ). A model trained on merely noisy scores
 would start at its ceiling and gain nothing from GRPO.
 """
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.miniature.distortions import DISTORTIONS
+from vqa_lib.miniature.opinions import true_quality
 from vqa_lib.models.dialogue import EncodedPrompt, encode
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import Scale, ScoredClip, rescale
@@ -85,19 +87,29 @@ def encode_all(processor, clips: list[ScoredClip], policy: FramePolicy, cache: F
     return prompts
 
 
-def blurred_judgement(
-    strengths: list[dict[str, float]], clips: list[ScoredClip], random_share: float, scale: Scale
+def judgement(
+    strengths: list[dict[str, float]],
+    clips: list[ScoredClip],
+    scale: Scale,
+    overlooked: tuple[str, ...] = (),
+    random_share: float = 0.0,
 ) -> Callable[[int, np.random.Generator], str]:
-    """Responses for `train_to_answer`: the true description, and a score that is random in `random_share` of cases.
+    """Responses for `train_to_answer`: the true description of a clip, and a score that may be spoilt in two ways.
 
-    With random_share 0 it teaches the true labels: the ceiling that a GRPO run is held against.
+    overlooked: distortions that are described but do not lower the score: a judge with the wrong priorities.
+    random_share: share of scores drawn at random instead. With neither, the scores are the true MOS: the ceiling that a
+    GRPO run is held against.
     """
 
     def respond(index: int, random: np.random.Generator) -> str:
-        clip = clips[index]
-        score = rescale(clip.mos, clip.scale, scale)
+        clip, found = clips[index], strengths[index]
         if random.random() < random_share:
             score = random.uniform(scale.low, scale.high)
-        return response(describe(strengths[index], clip.kind), score)
+        elif overlooked:
+            noticed = {name: strength for name, strength in found.items() if name not in overlooked}
+            score = scale.low + (scale.high - scale.low) * true_quality(noticed)
+        else:
+            score = rescale(clip.mos, clip.scale, scale)
+        return response(describe(found, clip.kind), score)
 
     return respond

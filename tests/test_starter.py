@@ -1,0 +1,75 @@
+"""The starter: committed weights that load like any model, words for what is wrong, judgement spoilt as documented."""
+
+import numpy as np
+import pytest
+
+from vqa_lib.answers import parse_score, reasoning_text
+from vqa_lib.models.loading import load_model
+from vqa_lib.models.starter import describe, judgement, level, response, strength_table, true_strengths
+from vqa_lib.paths import STARTER
+from vqa_lib.records import Scale
+from vqa_lib.scoring import score_clips
+from vqa_lib.video import FramePolicy
+
+SCALE = Scale(0, 100)
+
+
+def test_committed_weights_are_small_and_answer_in_the_format(videos, frame_cache, tmp_path):
+    assert (STARTER / "model.safetensors").stat().st_size <= 5_000_000
+    model, processor = load_model(STARTER)
+    policy = FramePolicy(count=8, max_pixels=84 * 56)
+    prompt = "vq_insight/natural"
+    table = score_clips(
+        model, processor, videos[:20], prompt, policy, frame_cache, tmp_path / "scores.jsonl", max_completion=64
+    )
+    assert table["prediction"].notna().mean() >= 0.9
+    assert table["response"].map(reasoning_text).notna().all()
+    assert table["prediction"].nunique() > 1  # it looks at the clips
+
+
+@pytest.mark.parametrize(
+    ("strength", "word"),
+    [(0.1, "mild"), (0.339, "mild"), (0.34, "moderate"), (0.669, "moderate"), (0.67, "strong"), (1.0, "strong")],
+)
+def test_level(strength, word):
+    assert level(strength) == word
+
+
+@pytest.mark.parametrize(
+    ("strengths", "text"),
+    [
+        ({}, "The video is clean."),
+        ({"blur": 0.5}, "The video has moderate blur."),
+        ({"stutter": 0.9, "cast": 0.1}, "The video has mild colour cast and strong stutter."),  # in the world's order
+        ({"noise": 0.9, "blur": 0.9, "jitter": 0.9}, "The video has strong blur, strong noise and strong jitter."),
+        ({"blur": 0.0}, "The video is clean."),  # a strength of nought is none
+    ],
+)
+def test_describe(strengths, text):
+    assert describe(strengths, "video") == text
+
+
+def test_response_parses_back():
+    text = response("The video is clean.", 12.345)
+    assert parse_score(text, SCALE) == 12.35 or parse_score(text, SCALE) == 12.34
+    assert reasoning_text(text).strip() == "The video is clean."
+
+
+def test_truth_of_a_miniature_is_found_for_every_clip(miniature, videos, images):
+    clips = [*videos[:3], *images[:3]]
+    table = strength_table(true_strengths(miniature, clips))
+    assert table.shape == (6, 10)
+    assert ((table >= 0) & (table <= 1)).all()
+
+
+def test_judgement_true_spoilt_and_random(videos):
+    random = np.random.default_rng(0)
+    strengths = [{"blur": 1.0, "jitter": 1.0}]
+
+    def score(**options):
+        return parse_score(judgement(strengths, videos[:1], SCALE, **options)(0, random), SCALE)
+
+    assert score() == pytest.approx(videos[0].mos, abs=0.006)  # two decimals
+    assert score(overlooked=("blur",)) == 50.0  # jitter alone: 1 - 0.5
+    assert score(overlooked=("blur", "jitter")) == 100.0
+    assert len({score(random_share=1.0) for _ in range(5)}) == 5
