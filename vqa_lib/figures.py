@@ -49,19 +49,22 @@ def reward_data(logs: dict[str, list[dict]]) -> pd.DataFrame:
 
 
 def draw_rewards(data: pd.DataFrame, title: str, window: int = 10) -> Figure:
-    """One panel a stage: each reward component and the share of unparsed answers against the step (running mean)."""
-    stages = list(dict.fromkeys(data["stage"]))
-    figure, axes = plt.subplots(1, len(stages), figsize=(5 * len(stages), 3.2), squeeze=False, sharey=True)
-    components = list(dict.fromkeys(data["component"]))
-    for axis, stage in zip(axes[0], stages, strict=True):
-        for component in components:
+    """One panel a reward component, stages one after another on the step axis; running mean over `window` steps.
+
+    Each panel has a scale of its own: a score reward that climbs from 0.72 to 0.85 is what a run is about.
+    """
+    stages, components = list(dict.fromkeys(data["stage"])), list(dict.fromkeys(data["component"]))
+    figure, axes = plt.subplots(1, len(components), figsize=(2.6 * len(components), 2.8), squeeze=False)
+    for axis, component in zip(axes[0], components, strict=True):
+        start = 0
+        for stage, colour in zip(stages, COLOURS, strict=False):
             part = data[(data["stage"] == stage) & (data["component"] == component)].sort_values("step")
-            if part.empty:
-                continue
-            colour = COLOURS[components.index(component) % len(COLOURS)]
-            axis.plot(part["step"], part["value"], color=colour, alpha=0.2, linewidth=0.8)
-            axis.plot(part["step"], part["value"].rolling(window, min_periods=1).mean(), color=colour, label=component)
-        axis.set(title=stage, xlabel="step")
+            steps = start + part["step"]
+            axis.plot(steps, part["value"], color=colour, alpha=0.25, linewidth=0.8)
+            axis.plot(steps, part["value"].rolling(window, min_periods=1).mean(), color=colour, label=stage)
+            start += int(data.loc[data["stage"] == stage, "step"].max())
+        axis.set(title=component, xlabel="step")
+        axis.title.set_fontsize(9)
     axes[0][0].set_ylabel("mean over the batch")
     axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(title)
