@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -224,9 +225,9 @@ def write_miniature(folder: str | Path, scale: float = 1.0, seed: int = 0, worke
         description_file.unlink()
     elif folder.exists() and any(path.name not in MINIATURES for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: not empty and not a miniature; name a new folder")
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count()
     description = {**wanted, "datasets": {}}
-    with ProcessPoolExecutor(workers) as pool:
+    # Spawned, not forked: a fork of a process that has used torch may hang.
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for name, (write, sizes) in MINIATURES.items():
             root = folder / name
             shutil.rmtree(root, ignore_errors=True)
