@@ -74,6 +74,7 @@ def test_run_prints_what_it_found(project, monkeypatch):
     assert calls == [("book", "tiny", ["seed=1", "limit=null"], [file], True)]
     assert result.stdout.splitlines() == [
         f"run folder: {done}",
+        f"notebook: {done / 'executed.ipynb'}",
         "tables:",
         f"  {done / 'tables' / 'scores.md'}",
         "figures:",

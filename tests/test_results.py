@@ -37,12 +37,12 @@ def test_done_only_after_finish():
     assert find_run("paper/stage", seed=0).path == run.path
 
 
-def test_a_finished_run_keeps_its_provenance_when_opened_again():
-    run = start_run("paper/stage", PARAMS)
-    run.finish({})
-    before = (run.path / "provenance.json").read_text()
-    start_run("paper/stage", PARAMS)
-    assert (run.path / "provenance.json").read_text() == before
+def test_a_run_opened_again_is_unfinished_and_can_be_finished_again():
+    start_run("paper/stage", PARAMS).finish({"srcc": 0.5})
+    run = start_run("paper/stage", PARAMS)  # Run All once more in JupyterLab
+    assert not run.done
+    run.finish({"srcc": 0.6})
+    assert json.loads((run.path / "metrics.json").read_text()) == {"srcc": 0.6}
 
 
 def test_a_missing_run_says_what_to_run():

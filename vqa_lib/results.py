@@ -78,15 +78,16 @@ class RunFolder:
 
 
 def start_run(notebook: str, params: dict, inputs: dict | None = None) -> RunFolder:
-    """Open the run folder for these params and record where the run comes from.
+    """Open the run folder for these params and record where the run comes from; it is not done until `finish`.
 
+    A notebook executed by hand once more opens the same folder: training and scoring find their work there.
     inputs: digests of what the run reads (data sets, models), for the record.
     """
     run = RunFolder(run_path(notebook, params), params)
     run.path.mkdir(parents=True, exist_ok=True)
-    if not run.done:
-        write_json(run.path / "params.json", params)
-        write_json(run.path / "provenance.json", provenance(inputs or {}))
+    (run.path / "DONE").unlink(missing_ok=True)
+    write_json(run.path / "params.json", params)
+    write_json(run.path / "provenance.json", provenance(inputs or {}))
     return run
 
 
