@@ -7,7 +7,7 @@ from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from vqa_lib.params import check_values, notebook_params
-from vqa_lib.paths import project, resolve
+from vqa_lib.paths import project, resolve, shown
 from vqa_lib.results import RunFolder, start_run
 
 
@@ -29,7 +29,7 @@ def begin(notebook: str, namespace: dict, inputs: dict | None = None) -> RunFold
         torch.set_num_threads(params["threads"])
     set_seed(params["seed"])
     run = start_run(notebook, params, inputs)
-    print(f"run folder: {run.path.relative_to(project()) if run.path.is_relative_to(project()) else run.path}")
+    print(f"run folder: {shown(run.path)}")
     return run
 
 

@@ -20,6 +20,12 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else project() / path
 
 
+def shown(path: str | Path) -> str:
+    """A path as it is printed and recorded: relative to the checkout where it lies inside, so that records can move."""
+    path = Path(path)
+    return path.relative_to(project()).as_posix() if path.is_relative_to(project()) else str(path)
+
+
 def results() -> Path:
     """The folder of all run folders: VQA_RESULTS if set, else `results` in the checkout."""
     return Path(os.environ.get("VQA_RESULTS") or project() / "results")
