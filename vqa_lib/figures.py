@@ -26,7 +26,8 @@ COLOURS = [
 
 def save_figure(run: RunFolder, name: str, figure: Figure, data: pd.DataFrame | None = None) -> Path:
     """Write figures/<name>.pdf and .png, and the plotted data as .csv."""
-    figure.savefig(run.file("figures", f"{name}.pdf"), bbox_inches="tight")
+    # Without its date the same run gives the same file.
+    figure.savefig(run.file("figures", f"{name}.pdf"), bbox_inches="tight", metadata={"CreationDate": None})
     path = run.file("figures", f"{name}.png")
     figure.savefig(path, bbox_inches="tight")
     if data is not None:
