@@ -83,3 +83,10 @@ def test_the_same_shuffled_copy_whatever_is_scored_beside_it(score, videos, tmp_
     (tmp_path / "scores.jsonl").unlink()
     alone = score(videos[3:4], order="shuffle")
     assert alone["response"].tolist() == together["response"].tolist()[3:]
+
+
+def test_a_response_with_odd_line_separators_is_one_row(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    row = {"dataset": "d", "split": "s", "name": "n", "response": "a\u2028b\x85c"}  # str.splitlines would cut here
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_predictions(path) == [row]

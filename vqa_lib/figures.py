@@ -35,6 +35,10 @@ def save_figure(run: RunFolder, name: str, figure: Figure, data: pd.DataFrame | 
     return path
 
 
+def _legend_beside(axis) -> None:
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 def reward_data(logs: dict[str, list[dict]]) -> pd.DataFrame:
     """Reward components by stage and step, long form: stage, step, component, value."""
     rows = []
@@ -67,7 +71,7 @@ def draw_rewards(data: pd.DataFrame, title: str, window: int = 10) -> Figure:
         axis.set(title=component, xlabel="step")
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel("mean over the batch")
-    axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend_beside(axes[0][-1])
     figure.suptitle(title)
     figure.tight_layout()
     return figure
@@ -91,7 +95,7 @@ def draw_scatter(predictions: dict[str, pd.DataFrame], title: str) -> Figure:
         axis.set(title=f"{model} (n={len(table)}, unparsed {unparsed})", xlabel="MOS", xlim=(0, 100), ylim=(0, 100))
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel("predicted score")
-    axes[0][-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend_beside(axes[0][-1])
     figure.suptitle(title)
     figure.tight_layout()
     return figure
@@ -140,6 +144,6 @@ def draw_intervals(measured: pd.DataFrame, title: str) -> Figure:
         axis.errorbar(place, part["value"], yerr=reach, fmt="o", color=COLOURS[number % len(COLOURS)], label=model)
     axis.set_xticks(range(len(datasets)), datasets)
     axis.set_title(title)
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend_beside(axis)
     figure.tight_layout()
     return figure

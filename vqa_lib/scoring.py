@@ -30,7 +30,7 @@ def read_predictions(path: Path) -> list[dict]:
     if len(whole) != len(text):
         path.write_bytes(whole)
     rows = []
-    for number, line in enumerate(whole.decode("utf-8").splitlines(), 1):
+    for number, line in enumerate(whole.decode("utf-8").split("\n")[:-1], 1):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:

@@ -59,7 +59,12 @@ def pad(rows: list[torch.Tensor], value: int, side: str) -> torch.Tensor:
 
 
 def batch(prompts: list[EncodedPrompt], pad_id: int, completions: list[list[int]] | None = None) -> dict:
-    """Keyword arguments for the model: prompts padded on the left, completions (if given) on the right.
+    """Keyword arguments for the model: `text_inputs`, `positions` and `pixel_values`."""
+    return {**text_inputs(prompts, pad_id, completions), **positions(prompts), **pixel_values(prompts)}
+
+
+def text_inputs(prompts: list[EncodedPrompt], pad_id: int, completions: list[list[int]] | None = None) -> dict:
+    """Ids, mask and token types: prompts padded on the left, completions (if given) on the right.
 
     input_ids, attention_mask, mm_token_type_ids: (B, P) or (B, P + C).
     """
@@ -72,8 +77,7 @@ def batch(prompts: list[EncodedPrompt], pad_id: int, completions: list[list[int]
         ids = torch.cat([ids, tail], 1)
         mask = torch.cat([mask, pad([torch.ones_like(row) for row in tokens], 0, "right")], 1)
         types = torch.cat([types, torch.zeros_like(tail)], 1)
-    inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types}
-    return {**inputs, **positions(prompts), **pixel_values(prompts)}
+    return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types}
 
 
 def positions(prompts: list[EncodedPrompt]) -> dict:

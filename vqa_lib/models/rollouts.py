@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from vqa_lib.models.dialogue import EncodedPrompt, batch, positions
+from vqa_lib.models.dialogue import EncodedPrompt, positions, text_inputs
 
 VISION_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
 
@@ -52,12 +52,6 @@ def visual_inputs(prompts: list[EncodedPrompt], features: list[torch.Tensor]) ->
 
 def to_device(inputs: dict, device) -> dict:
     return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-
-
-def text_inputs(prompts: list[EncodedPrompt], pad_id: int) -> dict:
-    """Ids, mask and token types of the prompts, without the pictures."""
-    inputs = batch(prompts, pad_id)
-    return {name: inputs[name] for name in ("input_ids", "attention_mask", "mm_token_type_ids")}
 
 
 @torch.no_grad()

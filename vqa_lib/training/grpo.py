@@ -93,17 +93,14 @@ class VideoGRPOTrainer(GRPOTrainer):
         counts = [slots.count(slot) for slot in range(len(numbers))]
         clips = [(*self.read_frames(number), rows[slots.index(slot)]) for slot, number in enumerate(numbers)]
         prompts = [self._encode(frames, kind, row) for frames, kind, row in clips]
-        contrast = [
-            self._encode(reorder(frames, self._contrast_order(number, len(frames.pixels))), kind, row)
-            for number, (frames, kind, row) in zip(numbers, clips, strict=True)
-            if self.contrast_generations and kind == "video"
-        ]
+        contrasted = [slot for slot, (_, kind, _) in enumerate(clips) if self.contrast_generations and kind == "video"]
+        contrast = []
+        for slot in contrasted:
+            frames, kind, row = clips[slot]
+            order = self._contrast_order(numbers[slot], len(frames.pixels))
+            contrast.append(self._encode(reorder(frames, order), kind, row))
         # A group may span processes: each samples its share of the contrast group.
-        shares = [
-            round(count * self.contrast_generations / self.num_generations)
-            for count, (_, kind, _) in zip(counts, clips, strict=True)
-            if self.contrast_generations and kind == "video"
-        ]
+        shares = [round(counts[slot] * self.contrast_generations / self.num_generations) for slot in contrasted]
         model = self.accelerator.unwrap_model(self.model)
         was_training = model.training
         model.eval()
@@ -116,9 +113,7 @@ class VideoGRPOTrainer(GRPOTrainer):
         by_slot = _split(completions[: len(rows)], counts)
         self._rollouts = [by_slot[slot].pop(0) for slot in slots]
         texts = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
-        contrast_of = dict(
-            zip((s for s, clip in enumerate(clips) if clip[1] == "video"), _split(texts, shares), strict=False)
-        )
+        contrast_of = dict(zip(contrasted, _split(texts, shares), strict=True))
         for row, slot in zip(rows, slots, strict=True):
             row["contrast_completions"] = contrast_of.pop(slot, [])  # the whole share stands with the first row
         self._slots = torch.tensor(slots, device=self.accelerator.device)
@@ -224,4 +219,4 @@ def _widen(values: torch.Tensor, width: int) -> torch.Tensor:
 def _split(items: list, counts: list[int]) -> list[list]:
     """Consecutive pieces of the given lengths."""
     starts = np.cumsum([0, *counts])
-    return [items[start : start + count] for start, count in zip(starts, counts, strict=False)]
+    return [items[start : start + count] for start, count in zip(starts[:-1], counts, strict=True)]
