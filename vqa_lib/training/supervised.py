@@ -1,13 +1,15 @@
 """Supervised training of small models: eyes for the starter, answers for it and for the ceiling of a run."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from vqa_lib.miniature.distortions import TEMPORAL
-from vqa_lib.models.dialogue import EncodedPrompt, batch
+from vqa_lib.models.dialogue import EncodedPrompt, batch, text_inputs
+from vqa_lib.models.rollouts import encode_clips, visual_inputs
 
 
 def _order(count: int, size: int, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -39,13 +41,18 @@ def what_is_seen(model, prompts: list[EncodedPrompt]) -> torch.Tensor:
     """Mean hidden state of the language model over a clip's visual tokens, (n, hidden).
 
     Taken behind the language model because Qwen's vision tower never looks across more than two frames: only here can
-    a frozen or shuffled clip show.
+    a frozen or shuffled clip show. The question, which these states cannot see, is left out.
     """
-    inputs = batch(prompts, model.config.text_config.pad_token_id)
+    inputs = batch([_without_question(prompt) for prompt in prompts], model.config.text_config.pad_token_id)
     inputs |= {name: inputs[name].to(model.dtype) for name in inputs if name.startswith("pixel_values")}
     hidden = model.model(**inputs).last_hidden_state
     visual = (inputs["mm_token_type_ids"] > 0).unsqueeze(-1)
     return (hidden * visual).sum(1) / visual.sum(1)
+
+
+def _without_question(prompt: EncodedPrompt) -> EncodedPrompt:
+    end = int(prompt.token_types.nonzero().max()) + 1
+    return replace(prompt, ids=prompt.ids[:end], token_types=prompt.token_types[:end])
 
 
 def train_eyes(
@@ -82,6 +89,12 @@ def train_eyes(
     return log
 
 
+@torch.no_grad()
+def _encode_once(model, prompts: list[EncodedPrompt], size: int = 64) -> list[torch.Tensor]:
+    starts = tqdm(range(0, len(prompts), size), desc="encoding", mininterval=5)
+    return [tokens.clone() for start in starts for tokens in encode_clips(model, prompts[start : start + size])]
+
+
 def train_to_answer(
     model,
     tokenizer,
@@ -94,11 +107,13 @@ def train_to_answer(
 ) -> list[dict]:
     """Supervised training on responses: `responses(index, random)` gives the text wanted for a clip.
 
-    All weights learn. Returns the loss (cross-entropy per response token) of every step.
+    The language model learns; the vision tower stays as it is, so each clip is encoded once. Returns the loss
+    (cross-entropy per response token) of every step.
     """
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    parameters = list(model.parameters())
+    features = _encode_once(model, prompts)
+    parameters = [value for name, value in model.named_parameters() if "visual" not in name.split(".")]
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     model.train()
     log = []
@@ -107,8 +122,9 @@ def train_to_answer(
     ):
         texts = [responses(int(index), random) + tokenizer.eos_token for index in chosen]
         completions = tokenizer(texts)["input_ids"]
-        inputs = batch([prompts[index] for index in chosen], tokenizer.pad_token_id, completions)
-        inputs |= {name: inputs[name].to(model.dtype) for name in inputs if name.startswith("pixel_values")}
+        shown = [prompts[index] for index in chosen]
+        inputs = text_inputs(shown, tokenizer.pad_token_id, completions)
+        inputs |= visual_inputs(shown, [features[index] for index in chosen])
         labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
         labels[:, : labels.shape[1] - max(map(len, completions))] = -100
         loss = model(**inputs, labels=labels).loss
