@@ -57,6 +57,13 @@ def test_other_settings_are_refused_not_mixed(score, videos):
         score(videos[:2], order="shuffle")
 
 
+def test_predictions_whose_settings_are_gone_are_refused(score, videos, tmp_path):
+    score(videos[:2])
+    (tmp_path / "scores.settings.json").unlink()
+    with pytest.raises(ValueError, match=r"scores.settings.json is gone"):
+        score(videos[:2])
+
+
 def test_a_damaged_line_in_the_middle_is_an_error(score, videos, tmp_path):
     score(videos[:3])
     path = tmp_path / "scores.jsonl"

@@ -77,9 +77,10 @@ def score_clips(
         **(settings or {}),
     }
     settings_file = output.with_suffix(".settings.json")
-    if output.exists() and settings_file.exists() and json.loads(settings_file.read_text()) != wanted:
+    made_with = json.loads(settings_file.read_text()) if settings_file.exists() else None
+    if output.exists() and made_with != wanted:
         raise ValueError(
-            f"{output} was made with other settings (see {settings_file.name}); name another file or delete it"
+            f"{output} was made with other settings, or {settings_file.name} is gone; name another file or delete it"
         )
     write_json(settings_file, wanted)
     done = {(row["dataset"], row["split"], row["name"]) for row in read_predictions(output)}

@@ -177,6 +177,10 @@ def train_grpo(
         return trained
     if len(clips) < settings.queries:
         raise ValueError(f"{len(clips)} clips are too few for steps of {settings.queries} queries")
+    if recipe.contrast and settings.contrast < 1:
+        raise ValueError(
+            f"the temporal reward compares with shuffled frames: contrast must be >= 1, got {settings.contrast}"
+        )
     if unreadable := check_readable([(clip.path, clip.kind) for clip in clips]):
         listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
