@@ -127,6 +127,16 @@ def stem(name: str, endings: Iterable[str] = ENDINGS) -> str:
     return start if ending.lower() in endings else name
 
 
+def candidates(name: str, folders: Iterable[str], endings: Iterable[str]) -> list[str]:
+    """Where a file may lie, the likeliest first: every folder ("" is the root) with every ending.
+
+    Example:
+        >>> candidates("a", ["", "videos"], [".mp4"])
+        ['a.mp4', 'videos/a.mp4']
+    """
+    return [f"{folder}/{name}{ending}".lstrip("/") for folder in folders for ending in endings]
+
+
 class Folder:
     """The folder of a data set, in which rows name files; nothing outside it is ever found.
 
@@ -221,22 +231,25 @@ def read_scored(
     place: Callable[[str], tuple[str, list[str]]],
     root: Path,
     notes: Notes,
-    kind: str = "video",
+    kind: str | Callable[[str], str] = "video",
 ) -> list[ScoredClip]:
     """The one shape of the sets with one score a clip.
 
     place: from a row's "name" to the name of the record, the same in all forms, and where its file may lie, below the
-    root. A row may have the cells "split" (else "all"), "sd", and "prompt".
+    root. kind: "image" or "video", or a function that tells it from the name. A row may have the cells "split" (else
+    "all"), "sd", and "prompt".
     """
     folder = Folder(root)
     width = Scale(0, scale.high - scale.low)  # no two raters are further apart
 
     def clip(row: dict) -> ScoredClip:
         name, files = place(plain_name(row["name"]))
+        if not name:
+            raise DatasetError(f"{row['name']!r} is not the name of a clip")
         return ScoredClip(
             name=name,
             path=folder.find(*files),
-            kind=kind,
+            kind=kind if isinstance(kind, str) else kind(name),
             scores={"overall": parse_mos(row["mos"], scale)},
             scale=scale,
             dataset=dataset,

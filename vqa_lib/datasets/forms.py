@@ -1,9 +1,10 @@
 """The forms in which others publish scores of many sets: VQAThinker's JSON, the text lists of DOVER and FAST-VQA."""
 
+from functools import partial
 from pathlib import Path
 
-from vqa_lib.datasets.annotations import DatasetError, Notes, Rows, parse_mos
-from vqa_lib.datasets.tables import read_json, read_lines, read_objects
+from vqa_lib.datasets.annotations import AnnotationFile, DatasetError, Notes, Rows, parse_mos
+from vqa_lib.datasets.tables import read_headless, read_json, read_lines, read_objects, read_table
 from vqa_lib.records import Scale, rescale
 
 
@@ -29,3 +30,22 @@ def score_list(path: Path, notes: Notes) -> Rows:
     """`name, duration or -1, frame rate or -1, score`, one clip a line; the name may have commas."""
     pattern = r"(?P<name>.+?)\s*,\s*[^,]*,\s*[^,]*,\s*(?P<mos>[^,]*)"
     return read_lines(path, notes, pattern, "name, -1, -1, score")
+
+
+# For the sets whose authors' score file could not be looked at: the user names it.
+NAMED_FILE = {
+    "annotations": "the score file below the root, .csv or .xlsx, where it is none of the known",
+    "name_column": "its column of names; without it the file has no header, and two columns: name, score",
+    "score_column": "its column of scores",
+}
+
+
+def named_file(annotations: str, name_column: str | None, score_column: str | None) -> list[list[AnnotationFile]]:
+    """The one form of a score file that the user names (see NAMED_FILE)."""
+    if (name_column is None) != (score_column is None):
+        raise DatasetError("name_column and score_column go together")
+    if name_column is None:
+        rows = partial(read_headless, columns=("name", "mos"))
+    else:
+        rows = partial(read_table, columns={"name": name_column, "mos": score_column})
+    return [[AnnotationFile(annotations, rows)]]

@@ -21,11 +21,14 @@ _UNPACKED_LIMIT = 500_000_000  # bytes; a spreadsheet of annotations has a few m
 _SHEET_ROWS, _SHEET_COLUMNS = 100_000, 100
 
 
-def read_table(path: Path, notes: Notes, columns: Columns, sheet: str | None = None) -> Rows:
+def read_table(
+    path: Path, notes: Notes, columns: Columns, optional: Columns | None = None, sheet: str | None = None
+) -> Rows:
     """Some columns of a CSV, or of a spreadsheet where the file ends in .xlsx, all as text.
 
     columns: our name for a column -> its published name, or several of which the first there is taken. Spaces,
     underscores and capitals make no difference ("MOS full", "MOSFull"), unless they tell two columns apart.
+    optional: columns that may be absent; then their cells are too.
     sheet: the name of the sheet, without it the first. Blank lines are skipped.
 
     Raises:
@@ -37,6 +40,9 @@ def read_table(path: Path, notes: Notes, columns: Columns, sheet: str | None = N
     positions = {ours: _position(path, header, published) for ours, published in columns.items()}
     if missing := [columns[ours] for ours, position in positions.items() if position is None]:
         raise DatasetError(f"{path}: the columns {missing} are missing; found {header}")
+    for ours, published in (optional or {}).items():
+        if (position := _position(path, header, published)) is not None:
+            positions[ours] = position
     for line, row in lines:
         where = f"{path}, line {line}"
         if sheet_lines:  # a row of a sheet ends with its last filled cell
