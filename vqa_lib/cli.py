@@ -84,13 +84,16 @@ def params(
 @user_errors()
 def miniature(
     folder: Annotated[Path, typer.Argument(help="A new folder, or one that holds a miniature.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; without names those of the quickstart.")] = None,
+    all_sets: Annotated[bool, typer.Option("--all", help="Every data set that has a miniature.")] = False,
     scale: Annotated[float, typer.Option(min=1e-6, help="Multiplies the number of clips.")] = 1.0,
     seed: int = 0,
 ) -> None:
     """Write small made-up copies of the data sets, in the layouts in which the real ones are published."""
-    from vqa_lib.miniature import write_miniature
+    from vqa_lib.miniature import MINIATURES, QUICKSTART, write_miniature
 
-    description = write_miniature(folder, scale, seed)
+    names = list(MINIATURES) if all_sets else names or QUICKSTART
+    description = write_miniature(folder, scale, seed, names=names)
     for name, facts in description["datasets"].items():
         counts = ", ".join(f"{split} {count}" for split, count in facts["counts"].items())
         typer.echo(f"{name}: {counts}; sha256 {facts['digest']}")
