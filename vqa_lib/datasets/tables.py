@@ -159,7 +159,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             before = 0
             for row in reader:
-                if any(cell.strip() for cell in row) or len(row) > 1:
+                if len(row) > 1 or any(cell.strip() for cell in row):
                     yield before + 1, row
                 before = reader.line_num
     except (csv.Error, OSError, UnicodeDecodeError) as error:
