@@ -1,4 +1,4 @@
-"""How long reading LSVQ takes, and how much memory: 38,811 rows of 38 columns, as published, with an empty file for each video.
+"""How long reading LSVQ takes, and how much memory: 38,811 rows of 38 columns as published, an empty file a video.
 
 Fails where it takes more than 2 seconds or 500 MB. Run with `make bench`.
 """

@@ -1,5 +1,8 @@
 """Every annotation file that a reader knows: the official ones and the re-exports give the same names and scores."""
 
+import re
+import zipfile
+
 import pytest
 from published_forms import FORMS, write_files
 
@@ -252,6 +255,22 @@ class TestSpreadsheets:
         monkeypatch.setattr("vqa_lib.datasets.tables._UNPACKED_LIMIT", 1000)
         write_files(tmp_path, {"MOS and Image attribute scores.xlsx": {"S": [["Image name", "MOS"]]}})
         with pytest.raises(DatasetError, match="unpacks to more than 1,000 bytes"):
+            read_dataset("spaq", tmp_path, Notes())
+
+    @pytest.mark.parametrize("place", ["A99999999", "XFD1048576"])
+    def test_a_cell_that_claims_to_stand_far_down(self, tmp_path, place):
+        file = tmp_path / "MOS and Image attribute scores.xlsx"
+        write_files(tmp_path, {file.name: {"S": [["Image name", "MOS"], ["1.jpg", 3]]}})
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        row = re.search(r"\d+", place)[0].encode()
+        cell = b'<row r="%b"><c r="%b" t="n"><v>5</v></c></row></sheetData>' % (row, place.encode())
+        sheet = "xl/worksheets/sheet1.xml"
+        members[sheet] = members[sheet].replace(b"</sheetData>", cell)
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        with pytest.raises(DatasetError, match="more than 100,000 rows"):
             read_dataset("spaq", tmp_path, Notes())
 
     def test_the_same_rows_give_the_same_bytes(self, tmp_path):

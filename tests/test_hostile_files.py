@@ -187,3 +187,21 @@ def test_a_cell_larger_than_csv_allows(tmp_path):
     write_files(tmp_path, {"clips.csv": f'path,mos\n"{"a" * 200_000}",3\n'})
     with pytest.raises(DatasetError, match=r"clips\.csv: not a readable CSV \(field larger than field limit"):
         read_dataset("csv", tmp_path, Notes())
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "text"),
+    [
+        ("csv", "clips.csv", "path,mos\na.mp4," + "1" * 100_000 + "x\n"),
+        ("csv", "clips.csv", "path,mos\na.mp4," + "1" * 100_000 + ".\n"),
+        ("score_list", "labels.txt", "a" + " " * 300_000 + "b\n"),
+        ("score_list", "labels.txt", "a," * 300_000 + "b\n"),
+        ("vdpve", "train.txt", "a" + " ," * 300_000 + "b\n"),
+        ("waterloo_4k", "scores.txt", "H" * 100_000 + ",1,540p,1,3\n"),
+    ],
+    ids=range(6),
+)
+def test_lines_that_are_hard_on_patterns(tmp_path, name, file, text):
+    write_files(tmp_path, {file: text})  # a pattern that tries every cut would take hours
+    with pytest.raises(DatasetError, match=r"line [12]: "):
+        read_dataset(name, tmp_path, Notes())

@@ -20,7 +20,7 @@ Rows = Iterator[tuple[str, dict[str, object]]]  # where a row stands ("labels.cs
 
 ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".yuv")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vqa_lib.datasets.annotations import DatasetError, Notes, Rows
@@ -63,18 +63,18 @@ def read_headless(path: Path, notes: Notes, columns: tuple[str, ...], sheet: str
             yield f"{path}, line {line}", dict(zip(columns, map(_unquote, row), strict=True))
 
 
-def read_lines(path: Path, notes: Notes, pattern: str, expected: str) -> Rows:
-    """The lines of a text file, each matched whole by a regular expression whose named groups are the cells."""
-    wanted = re.compile(pattern)
+def read_lines(path: Path, notes: Notes, parse: Callable[[str], dict | None], expected: str) -> Rows:
+    """The lines of a text file, each made into cells by `parse`, which says None of a line that is not as expected."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
-                if not line.strip():
+                line = line.strip()
+                if not line:
                     continue
-                if match := wanted.fullmatch(line.strip()):
-                    yield f"{path}, line {number}", match.groupdict()
+                if (row := parse(line)) is not None:
+                    yield f"{path}, line {number}", row
                 else:
-                    notes.refuse(f"{path}, line {number}: expected {expected}, found {line.strip()[:80]!r}")
+                    notes.refuse(f"{path}, line {number}: expected {expected}, found {line[:80]!r}")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not a readable text file ({error})") from error
 
@@ -180,9 +180,12 @@ def _sheet_lines(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]
                 raise DatasetError(f"{path}: no sheet {sheet!r}; found {book.sheetnames}")
             page = book[sheet] if sheet is not None else book.worksheets[0]
             page.reset_dimensions()  # what the file says of its own size is often wrong
-            # bounded: one cell that claims to stand in row 10^12 would make as many empty rows
-            rows = list(page.iter_rows(max_row=_SHEET_ROWS, max_col=_SHEET_COLUMNS, values_only=True))
+            # Bounded: one cell that claims to stand in row 10^12 would make as many empty rows. Columns further out
+            # are not looked at.
+            rows = list(page.iter_rows(max_row=_SHEET_ROWS + 1, max_col=_SHEET_COLUMNS, values_only=True))
             book.close()
+            if len(rows) > _SHEET_ROWS:
+                raise DatasetError(f"{path}: more than {_SHEET_ROWS:,} rows")
     except DatasetError:
         raise
     except Exception as error:  # openpyxl raises whatever comes up in the XML and the archive
