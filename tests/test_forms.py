@@ -116,6 +116,11 @@ class TestOwnData:
         (image,) = load_clips("csv", tmp_path, "train")
         assert (image.kind, image.sd, image.prompt) == ("image", None, None)
 
+    def test_quotes_that_belong_to_a_prompt_stay(self, tmp_path):
+        write_files(tmp_path, {"clips.csv": 'path,mos,prompt\n"a.mp4","3","""Help!"", cries\nthe ""cat"""\n'})
+        (clip,) = read_dataset("csv", tmp_path, Notes())
+        assert (clip.name, clip.mos, clip.prompt) == ("a.mp4", 3, '"Help!", cries\nthe "cat"')
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [

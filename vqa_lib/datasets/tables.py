@@ -50,7 +50,7 @@ def read_table(
         if len(row) != len(header):  # never guess which value belongs to which column
             notes.refuse(f"{where}: {len(row)} values under {len(header)} columns")
             continue
-        yield where, {ours: _unquote(row[position]) for ours, position in positions.items()}
+        yield where, {ours: row[position].strip() for ours, position in positions.items()}
 
 
 def read_headless(path: Path, notes: Notes, columns: tuple[str, ...], sheet: str | None = None) -> Rows:
@@ -60,7 +60,7 @@ def read_headless(path: Path, notes: Notes, columns: tuple[str, ...], sheet: str
         if len(row) != len(columns):
             notes.refuse(f"{path}, line {line}: {len(row)} values, expected {len(columns)}: {', '.join(columns)}")
         else:
-            yield f"{path}, line {line}", dict(zip(columns, map(_unquote, row), strict=True))
+            yield f"{path}, line {line}", dict(zip(columns, map(str.strip, row), strict=True))
 
 
 def read_lines(path: Path, notes: Notes, parse: Callable[[str], dict | None], expected: str) -> Rows:
@@ -133,15 +133,11 @@ def read_matlab(path: Path, notes: Notes, columns: dict[str, str]) -> Rows:
         yield f"{path}, entry {number}", dict(zip(columns, values, strict=True))
 
 
-def _unquote(cell: str) -> str:
-    return cell.strip().strip('"').strip()
-
-
 def _position(path: Path, header: list[str], published: str | tuple[str, ...]) -> int | None:
     for name in (published,) if isinstance(published, str) else published:
-        for spell in (_unquote, _plain):
+        for spell in (str.strip, _plain):
             found = [number for number, cell in enumerate(header) if spell(cell) == spell(name)]
-            if len(found) > 1 and spell is _unquote:
+            if len(found) > 1 and spell is str.strip:
                 raise DatasetError(f"{path}: the column {name!r} stands {len(found)} times in the header")
             if len(found) == 1:
                 return found[0]
@@ -149,7 +145,7 @@ def _position(path: Path, header: list[str], published: str | tuple[str, ...]) -
 
 
 def _plain(cell: str) -> str:
-    return re.sub(r"[\s_]", "", _unquote(cell)).lower()
+    return re.sub(r"[\s_]", "", cell).lower()
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
