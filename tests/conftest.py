@@ -1,6 +1,7 @@
 """Shared by all tests: a miniature of every data set, a tiny model, and clips encoded for it. All made from seeds."""
 
 import os
+import shutil
 
 # Before any import of a Hugging Face library: they read these once. Nothing may be downloaded, no thread may be forked.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,7 +14,7 @@ import torch
 
 from vqa_lib.datasets import load_clips
 from vqa_lib.frame_cache import FrameCache
-from vqa_lib.miniature import write_miniature
+from vqa_lib.miniature import MINIATURES, QUICKSTART, write_miniature
 from vqa_lib.models.dialogue import encode
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.starter import tokenizer_texts
@@ -30,6 +31,16 @@ def miniature(tmp_path_factory):
     """A folder with a small miniature of every data set; tests read it and write elsewhere."""
     folder = tmp_path_factory.mktemp("miniature")
     write_miniature(folder, scale=0.03, seed=0, workers=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_world(tmp_path_factory, miniature):
+    """A folder with a miniature of every data set; those of the quickstart are the small ones of `miniature`."""
+    folder = tmp_path_factory.mktemp("world")
+    write_miniature(folder, seed=0, workers=2, names=[name for name in MINIATURES if name not in QUICKSTART])
+    for name in QUICKSTART:
+        shutil.copytree(miniature / name, folder / name)
     return folder
 
 

@@ -1,40 +1,46 @@
 """LIVE-VQC: 585 mobile videos, MOS on 0-100, no official split (Sinno and Bovik 2018)."""
 
+from functools import partial
 from pathlib import Path
 
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
-
-from vqa_lib.datasets.annotations import DatasetError, inside, parse_mos, require, unique
+from vqa_lib.datasets.annotations import AnnotationFile, Notes, read_scored, stem
+from vqa_lib.datasets.dataset import Dataset
+from vqa_lib.datasets.forms import score_list, vqathinker_scores
+from vqa_lib.datasets.tables import read_matlab, read_table
 from vqa_lib.records import Scale, ScoredClip
 
 SCALE = Scale(0, 100)
 
+_MAT = partial(read_matlab, columns={"name": "video_list", "mos": "mos"})
+FORMS = [
+    [AnnotationFile("data.mat", _MAT)],
+    [AnnotationFile("LIVE_VQC_data.mat", _MAT)],
+    [AnnotationFile("LIVE_VQC_metadata.csv", partial(read_table, columns={"name": "File", "mos": "MOS"}))],
+    [AnnotationFile("labels.txt", score_list)],
+    [AnnotationFile("LIVE-VQC_total_ds_score.json", vqathinker_scores)],
+]
 
-def read_live_vqc(root: Path) -> list[ScoredClip]:
-    """`data.mat` (variables `video_list` and `mos`, n x 1) and `Video/A001.mp4 ...`; one split, all."""
-    path = require(root / "data.mat", "a MATLAB file with the variables video_list and mos")
-    try:
-        variables = loadmat(path, variable_names=["video_list", "mos"])
-        names = [str(cell[0]) for (cell,) in variables["video_list"]]
-        scores = [float(score) for (score,) in variables["mos"]]
-    except (MatReadError, OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
-        raise DatasetError(f"{path}: expected MATLAB variables video_list and mos, both n x 1 ({error})") from error
-    if len(names) != len(scores):
-        raise DatasetError(f"{path}: {len(names)} names in video_list but {len(scores)} values in mos")
-    unique(names, path)
-    clips = []
-    for row, (name, mos) in enumerate(zip(names, scores, strict=True)):
-        where = f"{path}, entry {row + 1}"
-        clips.append(
-            ScoredClip(
-                name=name,
-                path=inside(root / "Video", name, where),
-                kind="video",
-                scores={"overall": parse_mos(mos, SCALE, where)},
-                scale=SCALE,
-                dataset="live_vqc",
-                split="all",
-            )
-        )
-    return clips
+
+def read_live_vqc(root: Path, notes: Notes) -> list[ScoredClip]:
+    """Videos with one MOS; one split, all."""
+    return read_scored("live_vqc", SCALE, FORMS, _place, root, notes)
+
+
+def _place(name: str) -> tuple[str, list[str]]:
+    name = f"{stem(name.removeprefix('Video/'))}.mp4"  # the published names carry the ending
+    return name, [f"Video/{name}"]
+
+
+LIVE_VQC = Dataset(
+    title="LIVE-VQC",
+    purpose="test of natural video scoring",
+    record=ScoredClip,
+    reader=read_live_vqc,
+    scale=SCALE,
+    counts={"all": 585},
+    licence="LIVE notice: any purpose, with attribution",
+    source="Laboratory for Image and Video Engineering (LIVE), LIVE-VQC; request form",
+    layout="Video/A001.mp4 ...; data.mat (MATLAB 5: video_list, mos), or LIVE_VQC_data.mat, LIVE_VQC_metadata.csv "
+    "(BVQA_Benchmark), labels.txt (DOVER), LIVE-VQC_total_ds_score.json (VQAThinker)",
+    tables=("VQ-Insight: Table 3", "VQAThinker: Table 1"),
+)
