@@ -13,7 +13,7 @@ import torch
 
 from vqa_lib.datasets import load_clips
 from vqa_lib.frame_cache import FrameCache
-from vqa_lib.miniature import write_miniature
+from vqa_lib.miniature import MINIATURES, QUICKSTART, write_miniature
 from vqa_lib.models.dialogue import encode
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.starter import tokenizer_texts
@@ -30,6 +30,17 @@ def miniature(tmp_path_factory):
     """A folder with a small miniature of every data set; tests read it and write elsewhere."""
     folder = tmp_path_factory.mktemp("miniature")
     write_miniature(folder, scale=0.03, seed=0, workers=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_world(tmp_path_factory):
+    """A folder with a miniature of every data set at its full size, those of the quickstart small."""
+    folder = tmp_path_factory.mktemp("world")
+    write_miniature(folder, scale=0.005, seed=0, workers=2)
+    (folder / "miniature.json").unlink()
+    others = [name for name in MINIATURES if name not in QUICKSTART]
+    write_miniature(folder, seed=0, workers=2, names=others)
     return folder
 
 

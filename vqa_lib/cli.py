@@ -1,4 +1,4 @@
-"""The command `vqa`: run a notebook, show its parameters, write the miniature world, score videos.
+"""The command `vqa`: run a notebook, show its parameters, look data over, write the miniature world, score videos.
 
 Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
 """
@@ -84,16 +84,49 @@ def params(
 @user_errors()
 def miniature(
     folder: Annotated[Path, typer.Argument(help="A new folder, or one that holds a miniature.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Data sets; without names those of the quickstart.")] = None,
+    all_sets: Annotated[bool, typer.Option("--all", help="Every data set that has a miniature.")] = False,
     scale: Annotated[float, typer.Option(min=1e-6, help="Multiplies the number of clips.")] = 1.0,
     seed: int = 0,
 ) -> None:
     """Write small made-up copies of the data sets, in the layouts in which the real ones are published."""
-    from vqa_lib.miniature import write_miniature
+    from vqa_lib.miniature import MINIATURES, QUICKSTART, write_miniature
 
-    description = write_miniature(folder, scale, seed)
+    names = list(MINIATURES) if all_sets else names or QUICKSTART
+    if unknown := [name for name in names if name not in MINIATURES]:
+        raise typer.BadParameter(f"no miniature of {', '.join(unknown)}; there are: {', '.join(MINIATURES)}")
+    description = write_miniature(folder, scale, seed, names=names)
     for name, facts in description["datasets"].items():
         counts = ", ".join(f"{split} {count}" for split, count in facts["counts"].items())
         typer.echo(f"{name}: {counts}; sha256 {facts['digest']}")
+
+
+@app.command()
+@user_errors()
+def data() -> None:
+    """List the data sets: what they are for, their licence, where to get them, the layout that is expected."""
+    from vqa_lib.datasets.check import catalogue_lines
+
+    typer.echo("\n".join(catalogue_lines()))
+
+
+@app.command()
+@user_errors()
+def check_data(
+    name: Annotated[str, typer.Argument(help="A name that `vqa data` lists.")],
+    root: Annotated[Path, typer.Argument(help="The folder of the data set.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Also open every file and decode a frame of it.")] = False,
+    options: Annotated[list[str], typer.Option("-o", help="name=value, as `vqa data` lists for the set.")] = [],  # noqa: B006
+) -> None:
+    """Look a copy of a data set over; exits with 1 unless every row was read and every file is there."""
+    from vqa_lib.datasets.check import check_dataset, report_lines
+
+    if wrong := [option for option in options if "=" not in option]:
+        raise typer.BadParameter(f"expected name=value, got {wrong[0]!r}")
+    report = check_dataset(name, root, deep, **dict(option.split("=", 1) for option in options))
+    typer.echo("\n".join(report_lines(report)))
+    if not report.complete:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -20,7 +20,10 @@ mkv, webm, avi or ts file that ends early (the frames it still has are used).
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -185,25 +188,38 @@ def read_frames(path, kind: str, policy: FramePolicy, reader: str = "decord") ->
     raise ValueError(f"{path}: kind must be 'image' or 'video', got {kind!r}")
 
 
-def check_readable(paths_and_kinds: Iterable[tuple]) -> list[tuple]:
+def check_readable(paths_and_kinds: Iterable[tuple], workers: int = 1) -> list[tuple]:
     """Open every file and decode one frame; returns (path, reason) for each that cannot be used.
 
     For use before a training begins: an mp4 cut short is found here, damage in the middle of a file only when read.
+    workers: at most so many processes; a few files are not worth starting one.
 
     Example:
         >>> check_readable([("no-such-file.mp4", "video")])
         [('no-such-file.mp4', 'the file is missing')]
     """
-    failures = []
-    for path, kind in tqdm(list(paths_and_kinds), desc="checking files", unit="file"):
-        try:
-            if kind == "video":
-                _scan(path)
-            else:
-                read_frames(path, kind, FramePolicy(count=1))
-        except VideoError as error:
-            failures.append((path, error.reason))
-    return failures
+    items = list(paths_and_kinds)
+    workers = min(workers, len(items) // 32)
+    show = partial(tqdm, total=len(items), desc="checking files", unit="file")
+    if workers < 2:
+        reasons = list(show(map(_why_unreadable, items)))
+    else:
+        # Spawned, not forked: a fork of a process that has used torch may hang.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            reasons = list(show(pool.map(_why_unreadable, items, chunksize=8)))
+    return [(path, reason) for (path, _), reason in zip(items, reasons, strict=True) if reason]
+
+
+def _why_unreadable(path_and_kind: tuple) -> str | None:
+    path, kind = path_and_kind
+    try:
+        if kind == "video":
+            _scan(path)
+        else:
+            read_frames(path, kind, FramePolicy(count=1))
+    except VideoError as error:
+        return error.reason
+    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,6 @@
 whether they read a miniature or the real thing. A clip goes scene -> distortions -> opinions -> file.
 """
 
-from vqa_lib.miniature.write import MINIATURES, write_miniature
+from vqa_lib.miniature.write import MINIATURES, QUICKSTART, write_miniature
 
-__all__ = ["MINIATURES", "write_miniature"]
+__all__ = ["MINIATURES", "QUICKSTART", "write_miniature"]

@@ -18,6 +18,7 @@ DISTORTIONS = SPATIAL + TEMPORAL
 
 FRAMES = 15  # a clip has 15 frames at 7.5 a second: 2 seconds
 FRAME_RATE = Fraction(15, 2)
+CONTAINERS = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}
 SPARE_FRAMES = 15  # rendered beyond the clip's end, for dropped frames to jump to
 
 
@@ -81,26 +82,37 @@ def distort(scene: np.ndarray, strengths: dict[str, float], random: np.random.Ge
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
-def encode_video(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
-    """The clip as an H.264 MP4; CRF 18 where it is not compressed, 28..51 with the strength."""
+def encode_video(clip: np.ndarray, strengths: dict[str, float], ending: str = ".mp4") -> bytes:
+    """The clip as H.264 in .mp4 or .mkv, or as VP9 in .webm; how strongly it is compressed follows the strength."""
     memory = io.BytesIO()
-    with av.open(memory, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FRAME_RATE)
+    strength = strengths.get("compression", 0)
+    # Bit-exact: Matroska and WebM would else carry random identifiers.
+    options = {} if ending == ".mp4" else {"fflags": "+bitexact"}
+    with av.open(memory, "w", format=CONTAINERS[ending], options=options) as container:
+        stream = container.add_stream("libvpx-vp9" if ending == ".webm" else "libx264", rate=FRAME_RATE)
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        crf = 28 + 23 * strengths["compression"] if strengths.get("compression") else 18
-        # x264's assembly reads a few uninitialised bytes: without it, and on one thread, a seed gives the same file.
-        stream.options = {"crf": f"{crf:.2f}", "preset": "veryfast", "threads": "1", "x264-params": "no-asm=1"}
+        if ending == ".webm":
+            crf = round(34 + 29 * strength) if strength else 20
+            stream.bit_rate = 0  # constant quality
+            stream.options = {"crf": str(crf), "deadline": "good", "cpu-used": "4", "threads": "1"}
+        else:
+            crf = 28 + 23 * strength if strength else 18
+            # x264's assembly reads a few uninitialised bytes: without it, and on one thread, a seed gives the same file
+            stream.options = {"crf": f"{crf:.2f}", "preset": "veryfast", "threads": "1", "x264-params": "no-asm=1"}
         for frame in clip:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode())
     return memory.getvalue()
 
 
-def encode_image(clip: np.ndarray, strengths: dict[str, float]) -> bytes:
-    """The first frame as a JPEG; quality 95 where it is not compressed, 40..4 with the strength."""
+def encode_image(clip: np.ndarray, strengths: dict[str, float], ending: str = ".jpg") -> bytes:
+    """The first frame as a JPEG: quality 95 where it is not compressed, 40..4 with the strength; .png of that JPEG."""
     quality = round(40 - 36 * strengths["compression"]) if strengths.get("compression") else 95
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(clip[0], cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    picture = cv2.cvtColor(clip[0], cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if done and ending == ".png":
+        done, data = cv2.imencode(".png", cv2.imdecode(data, cv2.IMREAD_COLOR))
     if not done:
-        raise RuntimeError(f"OpenCV could not encode a JPEG of shape {clip.shape}")
+        raise RuntimeError(f"OpenCV could not encode an image of shape {clip.shape}")
     return data.tobytes()

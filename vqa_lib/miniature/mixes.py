@@ -28,3 +28,4 @@ MOBILE_VIDEO = {
 
 ZERO_TO_HUNDRED = Scale(0, 100)
 ONE_TO_FIVE = Scale(1, 5)
+SEVEN_POINTS = Scale(1, 7)

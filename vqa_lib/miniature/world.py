@@ -24,6 +24,8 @@ class Source:
 
     key: number that enters every seed, so that two splits never share a clip. pool: photographs (see `scenes`).
     sizes: (width, height) choices. frequencies: how often each distortion occurs; the mix makes a data set.
+    plan: where a set shows each scene in several versions, the distortions of these, in their order.
+    ending: of the files, which says how they are encoded; without it .jpg and .mp4.
     """
 
     key: int
@@ -32,6 +34,8 @@ class Source:
     sizes: tuple[tuple[int, int], ...]
     frequencies: dict[str, float]
     scale: Scale
+    plan: tuple[dict[str, float], ...] = ()
+    ending: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,23 @@ def draw_strengths(random: np.random.Generator, frequencies: dict[str, float]) -
 
 
 def draw_clip(source: Source, seed: int, index: int) -> DrawnClip:
-    """Clip number `index` of a source; the same arguments give the same bytes."""
-    random = np.random.default_rng([seed, source.key, index])
-    strengths = draw_strengths(random, source.frequencies)
+    """Clip number `index` of a source; the same arguments give the same bytes.
+
+    With a plan, clip `index` is version `index % len(plan)` of scene `index // len(plan)`.
+    """
+    scene, version = divmod(index, len(source.plan) or 1)
+    random = np.random.default_rng([seed, source.key, scene])
+    strengths = source.plan[version] if source.plan else draw_strengths(random, source.frequencies)
     width, height = source.sizes[random.integers(len(source.sizes))]
+    length = 1 if source.kind == "image" else FRAMES + SPARE_FRAMES
     if source.kind == "image":
         strengths = {name: strength for name, strength in strengths.items() if name in SPATIAL}
-        clip = distort(render_scene(random, source.pool, width, height, 1), strengths, random)
-        data = encode_image(clip, strengths)
-    else:
-        clip = distort(render_scene(random, source.pool, width, height, FRAMES + SPARE_FRAMES), strengths, random)
-        data = encode_video(clip, strengths)
+    clean = render_scene(random, source.pool, width, height, length)
+    if source.plan:  # one scene, but each version has its own noise and its own raters
+        random = np.random.default_rng([seed, source.key, scene, version])
+    clip = distort(clean, strengths, random)
+    encode = encode_image if source.kind == "image" else encode_video
+    data = encode(clip, strengths, source.ending) if source.ending else encode(clip, strengths)
     quality = true_quality(strengths)
     mos, sd, ratings = opinions(quality, source.scale, random)
     return DrawnClip(data, strengths, quality, mos, sd, ratings, (width, height))

@@ -12,7 +12,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vqa_lib.miniature import koniq, konvid, live_vqc, lsvq
+from vqa_lib.miniature import (
+    cgvds,
+    kadid,
+    koniq,
+    konvid,
+    live_vqc,
+    live_yt_gaming,
+    live_yt_hfr,
+    lsvq,
+    spaq,
+    vdpve,
+    waterloo_4k,
+    youtube_ugc,
+)
 from vqa_lib.miniature.world import DrawnClip, Source, draw_clip
 
 VERSION = 1  # raise it when the same seed would no longer give the same files
@@ -23,9 +36,21 @@ MINIATURES = {
     "lsvq": (lsvq.write_lsvq, {"train": 2400, "test": 300, "test_1080p": 200}),
     "konvid": (konvid.write_konvid, {"all": 200}),
     "live_vqc": (live_vqc.write_live_vqc, {"all": 200}),
+    "spaq": (spaq.write_spaq, {"all": 20}),
+    "kadid": (kadid.write_kadid, {"all": 18}),
+    "youtube_ugc": (youtube_ugc.write_youtube_ugc, {"all": 15}),
+    "live_yt_gaming": (live_yt_gaming.write_live_yt_gaming, {"all": 15}),
+    "cgvds": (cgvds.write_cgvds, {"all": 15}),
+    "live_yt_hfr": (live_yt_hfr.write_live_yt_hfr, {"all": 18}),
+    "waterloo_4k": (waterloo_4k.write_waterloo_4k, {"all": 24}),
+    "vdpve": (vdpve.write_vdpve, {"train": 16}),
 }
 QUICKSTART = ("koniq", "lsvq", "konvid", "live_vqc")  # what the first notebooks train and test on
-SOURCES = {**koniq.SOURCES, **lsvq.SOURCES, **konvid.SOURCES, **live_vqc.SOURCES}
+_MODULES = (
+    *(koniq, lsvq, konvid, live_vqc, spaq, kadid, youtube_ugc),
+    *(live_yt_gaming, cgvds, live_yt_hfr, waterloo_4k, vdpve),
+)
+SOURCES = {name: source for module in _MODULES for name, source in module.SOURCES.items()}
 
 
 def _draw_all(source: Source, seed: int, count: int, pool: ProcessPoolExecutor | None, label: str) -> list[DrawnClip]:
@@ -75,7 +100,7 @@ def write_miniature(
             description = found
         else:
             description_file.unlink()
-    elif folder.exists() and any(path.name not in MINIATURES for path in folder.iterdir()):
+    elif folder.exists() and any(path.name not in (*MINIATURES, "miniature.new") for path in folder.iterdir()):
         raise FileExistsError(f"{folder}: not empty and not a miniature; name a new folder")
     owed = [name for name in names if name not in description["datasets"]]
     if not owed:
