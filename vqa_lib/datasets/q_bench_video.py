@@ -63,7 +63,13 @@ def _rows(root: Path, folder: Folder, notes: Notes) -> Rows:
             where = f"{path}, entry {number}"
             if not isinstance(row, dict):
                 notes.refuse(f"{where}: expected an object, found {type(row).__name__}")
-            elif _OPEN not in _words(row.get("question_type")).lower():
+                continue
+            try:
+                is_open = _OPEN in _words(row.get("question_type")).lower()
+            except DatasetError as error:
+                notes.refuse(f"{where}: {error}")
+                continue
+            if not is_open:
                 yield where, {**row, "split": split, "number": number}
     if not found:
         raise DatasetError(f"{root}: expected {' or '.join(FILES.values())}")
