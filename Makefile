@@ -8,11 +8,12 @@ RUN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help quickstart test lint lab lock clean
+.PHONY: help quickstart test bench lint lab lock clean
 
 help:
 	@echo "make quickstart   install, then teach a tiny model to score video quality (minutes, CPU)"
 	@echo "make test         install, then run the tests"
+	@echo "make bench        install, then measure the reading of LSVQ's annotations"
 	@echo "make lab          install, then open the notebooks in JupyterLab"
 	@echo "make lint         ruff"
 	@echo "make lock         write requirements.lock and environment.yml anew from pyproject.toml"
@@ -22,6 +23,9 @@ quickstart: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(RUN)/python -m pytest
+
+bench: $(VENV)/ready
+	$(RUN)/python benchmarks/read_lsvq.py
 
 lint: $(VENV)/ready
 	$(RUN)/ruff check . && $(RUN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Shared by all tests: a miniature of every data set, a tiny model, and clips encoded for it. All made from seeds."""
 
 import os
+import shutil
 
 # Before any import of a Hugging Face library: they read these once. Nothing may be downloaded, no thread may be forked.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -34,13 +35,12 @@ def miniature(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def whole_world(tmp_path_factory):
-    """A folder with a miniature of every data set at its full size, those of the quickstart small."""
+def whole_world(tmp_path_factory, miniature):
+    """A folder with a miniature of every data set; those of the quickstart are the small ones of `miniature`."""
     folder = tmp_path_factory.mktemp("world")
-    write_miniature(folder, scale=0.005, seed=0, workers=2)
-    (folder / "miniature.json").unlink()
-    others = [name for name in MINIATURES if name not in QUICKSTART]
-    write_miniature(folder, seed=0, workers=2, names=others)
+    write_miniature(folder, seed=0, workers=2, names=[name for name in MINIATURES if name not in QUICKSTART])
+    for name in QUICKSTART:
+        shutil.copytree(miniature / name, folder / name)
     return folder
 
 

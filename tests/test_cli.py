@@ -11,6 +11,7 @@ from test_params import write_notebook
 from typer.testing import CliRunner
 
 from vqa_lib import cli, score_files
+from vqa_lib.miniature import MINIATURES, QUICKSTART
 from vqa_lib.video import VideoError
 
 CELL = 'profile: str = "tiny"  # size\nseed: int = 0  # of all that is random\nlimit: int | None = None'
@@ -58,7 +59,7 @@ def test_help_is_fast():
     code = "import sys, vqa_lib.cli; print({'torch', 'av', 'pandas', 'transformers'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     result = vqa("--help")
-    assert all(command in result.stdout for command in ("run", "params", "miniature", "score"))
+    assert all(command in result.stdout for command in ("run", "params", "data", "check-data", "miniature", "score"))
 
 
 def test_run_prints_what_it_found(project, monkeypatch):
@@ -126,12 +127,24 @@ def test_params_table(project):
 
 def test_miniature(tmp_path, monkeypatch):
     facts = {"datasets": {"koniq": {"counts": {"training": 4, "test": 5}, "digest": "abc"}}}
-    monkeypatch.setattr("vqa_lib.miniature.write_miniature", lambda *arguments: facts)
+    monkeypatch.setattr("vqa_lib.miniature.write_miniature", lambda *arguments, names: facts)
     assert vqa("miniature", tmp_path / "new").stdout == "koniq: training 4, test 5; sha256 abc\n"
     monkeypatch.undo()
     (tmp_path / "thesis.doc").write_text("")
     assert "not empty and not a miniature" in failed_with_one_line(vqa("miniature", tmp_path))
     assert vqa("miniature", tmp_path, "--scale", "0").exit_code == 2
+    assert vqa("miniature", tmp_path, "imagenet").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [([], QUICKSTART), (["vdpve", "cgvds"], ["vdpve", "cgvds"]), (["--all"], list(MINIATURES))],
+)
+def test_miniatures_are_chosen(tmp_path, monkeypatch, arguments, names):
+    chosen = []
+    monkeypatch.setattr("vqa_lib.miniature.write_miniature", lambda *_, names: chosen.append(names) or {"datasets": {}})
+    assert vqa("miniature", tmp_path, *arguments).exit_code == 0
+    assert chosen == [names]
 
 
 def test_score_one_video(folder, tiny_folder, tmp_path):

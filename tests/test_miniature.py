@@ -3,13 +3,18 @@ import json
 import math
 
 import av
+import cv2
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat
 
-from vqa_lib.miniature import MINIATURES, write_miniature
+from vqa_lib.datasets import DATASETS, split_by_group
+from vqa_lib.datasets.annotations import Notes
+from vqa_lib.datasets.loading import read_dataset
+from vqa_lib.miniature import MINIATURES, QUICKSTART, write_miniature
 from vqa_lib.miniature.distortions import (
     DISTORTIONS,
     FRAMES,
@@ -23,6 +28,7 @@ from vqa_lib.miniature.distortions import (
 )
 from vqa_lib.miniature.opinions import opinions, true_quality
 from vqa_lib.miniature.scenes import PHOTOGRAPHS, photographs, render_scene
+from vqa_lib.miniature.world import draw_clip
 from vqa_lib.miniature.write import SOURCES, folder_digest
 from vqa_lib.records import Scale
 
@@ -55,7 +61,7 @@ class TestSeeds:
     def test_another_seed_gives_other_clips_and_scores(self, first_world, tmp_path):
         folder, description = first_world
         other = write_miniature(tmp_path / "other", scale=SMALL, seed=6, workers=1)
-        for name in MINIATURES:
+        for name in QUICKSTART:
             assert other["datasets"][name]["counts"] == description["datasets"][name]["counts"]
             assert other["datasets"][name]["digest"] != description["datasets"][name]["digest"]
             ours, theirs = truth_of(folder / name), truth_of(tmp_path / "other" / name)
@@ -65,6 +71,15 @@ class TestSeeds:
         folder, description = first_world
         for name, facts in description["datasets"].items():
             assert facts["digest"] == folder_digest(folder / name)
+
+    def test_every_miniature_keeps_its_bytes(self, whole_world, tmp_path):
+        others = [name for name in MINIATURES if name not in QUICKSTART]
+        description = json.loads((whole_world / "miniature.json").read_text())
+        assert list(description["datasets"]) == others
+        again = write_miniature(tmp_path, seed=0, workers=1, names=others[:3])
+        assert again["datasets"] == {name: description["datasets"][name] for name in others[:3]}
+        for name in others:
+            assert description["datasets"][name]["digest"] == folder_digest(whole_world / name)
 
     def test_a_digest_sees_names_and_contents(self, tmp_path):
         (tmp_path / "a").write_bytes(b"1")
@@ -95,7 +110,8 @@ class TestPhotographs:
             ("lsvq_test", "test"),
             ("lsvq_1080p", "test"),
             ("konvid", "other"),  # never trained on
-            ("live_vqc", "other"),
+            *((name, "other") for name in ("live_vqc", "youtube_ugc", "live_yt_gaming", "cgvds", "live_yt_hfr")),
+            *((name, "other") for name in ("waterloo_4k", "vdpve", "spaq", "kadid")),
         ],
     )
     def test_what_is_tested_on_is_cut_from_other_photographs(self, source, pool):
@@ -249,11 +265,61 @@ class TestFolder:
         assert write_miniature(tmp_path, scale=SMALL, seed=5, workers=1) == description
         assert not (tmp_path / "konvid" / "left-over.mp4").exists()
 
+    def test_further_sets_join_those_that_are_there(self, first_world, tmp_path):
+        _, description = first_world
+        write_miniature(tmp_path, scale=SMALL, seed=5, workers=1, names=["konvid"])
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "konvid").rglob("*")}
+        both = write_miniature(tmp_path, scale=SMALL, seed=5, workers=1, names=["vdpve", "konvid"])
+        assert list(both["datasets"]) == ["konvid", "vdpve"]
+        assert both["datasets"]["konvid"] == description["datasets"]["konvid"]
+        assert json.loads((tmp_path / "miniature.json").read_text()) == both
+        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "konvid").rglob("*")} == before
+
+    def test_an_unknown_name_is_an_error(self, tmp_path):
+        with pytest.raises(ValueError, match=r"no miniature of \['imagenet'\]; known: \['koniq'"):
+            write_miniature(tmp_path / "none", names=["koniq", "imagenet"])
+        assert not (tmp_path / "none").exists()
+
     @pytest.mark.parametrize("scale", [0, -1, float("nan")])
     def test_a_scale_that_is_not_positive_is_an_error(self, tmp_path, scale):
         with pytest.raises(ValueError, match="scale must be positive"):
             write_miniature(tmp_path / "none", scale=scale)
         assert not (tmp_path / "none").exists()
+
+
+class TestVersions:
+    """Sets that show each scene several times: the scene stays, what is done to it changes."""
+
+    @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.plan])
+    def test_a_scene_keeps_its_distortions_in_every_version(self, name):
+        source = SOURCES[name]
+        count = len(source.plan)
+        clips = [draw_clip(source, seed=3, index=index) for index in range(count + 1)]
+        spatial = source.kind == "image"
+        assert [clip.strengths for clip in clips[:count]] == [
+            {key: value for key, value in strengths.items() if not spatial or key in SPATIAL}
+            for strengths in source.plan
+        ]
+        assert clips[count].strengths == clips[0].strengths
+        assert clips[count].data != clips[0].data
+        assert len({clip.size for clip in clips[:count]}) == 1
+
+    def test_versions_of_a_scene_look_alike(self, whole_world):
+        def pixels(name):
+            return cv2.imread(str(whole_world / "kadid" / "images" / name)).astype(int)
+
+        near = np.abs(pixels("I01.png") - pixels("I01_01_01.png")).mean()
+        far = np.abs(pixels("I01.png") - pixels("I02.png")).mean()
+        assert near < far / 2
+
+    @pytest.mark.parametrize("name", ["kadid", "cgvds", "live_yt_gaming", "live_yt_hfr", "waterloo_4k", "vdpve"])
+    def test_scenes_are_not_shared_by_training_and_test(self, whole_world, name):
+        records = read_dataset(name, whole_world / name, Notes())
+        group = DATASETS[name].group
+        assert 1 < len({group(record) for record in records}) < len(records)
+        made = split_by_group(records, group, {"train": 0.5, "test": 0.5}, seed=0)
+        sides = [{group(record) for record in made if record.split == split} for split in ("train", "test")]
+        assert not sides[0] & sides[1]
 
 
 class TestPublishedLayouts:
@@ -298,6 +364,43 @@ class TestPublishedLayouts:
         assert variables["video_list"].shape == variables["mos"].shape == (count, 1)
         assert variables["video_list"].dtype == object  # a cell array
         assert str(variables["video_list"][0, 0][0]) == "A001.mp4"
+
+    def test_spaq(self, whole_world):
+        root = whole_world / "spaq"
+        sheet = openpyxl.load_workbook(root / "Annotations" / "MOS and Image attribute scores.xlsx").worksheets[0]
+        rows = list(sheet.values)
+        assert rows[0] == ("Image name", "MOS", "Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness")
+        assert [row[0] for row in rows[1:]] == sorted(path.name for path in (root / "TestImage").iterdir())
+
+    def test_kadid(self, whole_world):
+        root = whole_world / "kadid"
+        rows = [line.split(",") for line in (root / "dmos.csv").read_text().splitlines()]
+        assert rows[0] == ["dist_img", "ref_img", "dmos", "var"]
+        assert rows[1][:2] == ["I01_01_01.png", "I01.png"]
+        assert all((root / "images" / name).read_bytes()[1:4] == b"PNG" for row in rows[1:] for name in row[:2])
+
+    def test_youtube_ugc(self, whole_world):
+        root = whole_world / "youtube_ugc" / "original_videos"
+        sheet = openpyxl.load_workbook(root / "MOS_for_YouTube_UGC_dataset.xlsx")["MOS"]
+        rows = list(sheet.values)
+        assert rows[0][:5] == ("vid", "category", "resolution", "x_Subjects", "MOS full")
+        assert {f"{row[0]}.mkv" for row in rows[1:]} == {path.name for path in root.glob("*.mkv")}
+
+    def test_waterloo_4k(self, whole_world):
+        rows = [line.split(", ") for line in (whole_world / "waterloo_4k" / "scores.txt").read_text().splitlines()]
+        assert all(len(row) == 5 for row in rows)
+        assert {row[0] for row in rows} == {"HEVC", "H264", "VP9", "AVS2", "AV1"}
+        assert all((whole_world / "waterloo_4k" / f"{'_'.join(row[:4])}.mp4").is_file() for row in rows)
+
+    @pytest.mark.parametrize(
+        ("name", "pattern", "container", "codec"),
+        [("youtube_ugc", "*.mkv", "matroska,webm", "h264"), ("live_yt_hfr", "*.webm", "matroska,webm", "vp9")],
+    )
+    def test_containers(self, whole_world, name, pattern, container, codec):
+        for path in (whole_world / name).rglob(pattern):
+            with av.open(str(path)) as file:
+                assert (file.format.name, file.streams.video[0].codec_context.name) == (container, codec)
+                assert sum(1 for _ in file.decode(video=0)) == FRAMES
 
     def test_clips_are_what_they_claim(self, miniature):
         with av.open(str(miniature / "lsvq" / "yfcc-batch1" / "100.mp4")) as container:

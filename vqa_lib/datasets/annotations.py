@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 from vqa_lib.records import Record, Scale, ScoredClip
@@ -20,7 +20,7 @@ Rows = Iterator[tuple[str, dict[str, object]]]  # where a row stands ("labels.cs
 
 ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".yuv")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -102,10 +102,10 @@ def plain_name(name: object) -> str:
         raise DatasetError(f"the name {name!r} is not text")
     if not name.strip():
         raise DatasetError("the name is empty")
-    path = PurePath(name)
-    if path.anchor or ".." in path.parts or "\\" in name:
+    parts = [part for part in name.split("/") if part not in ("", ".")]  # pathlib takes five times as long
+    if os.path.isabs(name) or os.path.splitdrive(name)[0] or ".." in parts or "\\" in name:
         raise DatasetError(f"{name!r} points outside the data set's folder")
-    if not path.name:
+    if not parts:
         raise DatasetError(f"{name!r} is not the name of a file")
     try:
         name.encode()
@@ -113,7 +113,7 @@ def plain_name(name: object) -> str:
         raise DatasetError(f"{name!r} is not a name in UTF-8") from None
     if _CONTROL.search(name):  # a terminal would obey it
         raise DatasetError(f"{name!r} has a control character")
-    return path.as_posix()
+    return "/".join(parts)
 
 
 def stem(name: str, endings: Iterable[str] = ENDINGS) -> str:

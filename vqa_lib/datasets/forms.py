@@ -28,8 +28,12 @@ def vqathinker_scores(path: Path, notes: Notes, source: Scale | None = None, tar
 
 def score_list(path: Path, notes: Notes) -> Rows:
     """`name, duration or -1, frame rate or -1, score`, one clip a line; the name may have commas."""
-    pattern = r"(?P<name>.+?)\s*,\s*[^,]*,\s*[^,]*,\s*(?P<mos>[^,]*)"
-    return read_lines(path, notes, pattern, "name, -1, -1, score")
+    return read_lines(path, notes, _score_line, "name, -1, -1, score")
+
+
+def _score_line(line: str) -> dict | None:
+    parts = line.rsplit(",", 3)
+    return {"name": parts[0].strip(), "mos": parts[3].strip()} if len(parts) == 4 else None
 
 
 # For the sets whose authors' score file could not be looked at: the user names it.

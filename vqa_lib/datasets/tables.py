@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vqa_lib.datasets.annotations import DatasetError, Notes, Rows
@@ -50,7 +50,7 @@ def read_table(
         if len(row) != len(header):  # never guess which value belongs to which column
             notes.refuse(f"{where}: {len(row)} values under {len(header)} columns")
             continue
-        yield where, {ours: _unquote(row[position]) for ours, position in positions.items()}
+        yield where, {ours: row[position].strip() for ours, position in positions.items()}
 
 
 def read_headless(path: Path, notes: Notes, columns: tuple[str, ...], sheet: str | None = None) -> Rows:
@@ -60,21 +60,21 @@ def read_headless(path: Path, notes: Notes, columns: tuple[str, ...], sheet: str
         if len(row) != len(columns):
             notes.refuse(f"{path}, line {line}: {len(row)} values, expected {len(columns)}: {', '.join(columns)}")
         else:
-            yield f"{path}, line {line}", dict(zip(columns, map(_unquote, row), strict=True))
+            yield f"{path}, line {line}", dict(zip(columns, map(str.strip, row), strict=True))
 
 
-def read_lines(path: Path, notes: Notes, pattern: str, expected: str) -> Rows:
-    """The lines of a text file, each matched whole by a regular expression whose named groups are the cells."""
-    wanted = re.compile(pattern)
+def read_lines(path: Path, notes: Notes, parse: Callable[[str], dict | None], expected: str) -> Rows:
+    """The lines of a text file, each made into cells by `parse`, which says None of a line that is not as expected."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
-                if not line.strip():
+                line = line.strip()
+                if not line:
                     continue
-                if match := wanted.fullmatch(line.strip()):
-                    yield f"{path}, line {number}", match.groupdict()
+                if (row := parse(line)) is not None:
+                    yield f"{path}, line {number}", row
                 else:
-                    notes.refuse(f"{path}, line {number}: expected {expected}, found {line.strip()[:80]!r}")
+                    notes.refuse(f"{path}, line {number}: expected {expected}, found {line[:80]!r}")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not a readable text file ({error})") from error
 
@@ -153,19 +153,11 @@ def read_parquet(path: Path, notes: Notes, columns: dict[str, str]) -> Rows:
         raise DatasetError(f"{path}: not readable Parquet ({type(error).__name__}: {error})") from error
 
 
-def _unquote(cell: str) -> str:
-    cell = cell.strip()
-    # only quotes around the whole cell: those in `a sign that says "stop"` are the prompt's own
-    if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1]:
-        cell = cell[1:-1].strip()
-    return cell
-
-
 def _position(path: Path, header: list[str], published: str | tuple[str, ...]) -> int | None:
     for name in (published,) if isinstance(published, str) else published:
-        for spell in (_unquote, _plain):
+        for spell in (str.strip, _plain):
             found = [number for number, cell in enumerate(header) if spell(cell) == spell(name)]
-            if len(found) > 1 and spell is _unquote:
+            if len(found) > 1 and spell is str.strip:
                 raise DatasetError(f"{path}: the column {name!r} stands {len(found)} times in the header")
             if len(found) == 1:
                 return found[0]
@@ -173,7 +165,7 @@ def _position(path: Path, header: list[str], published: str | tuple[str, ...]) -
 
 
 def _plain(cell: str) -> str:
-    return re.sub(r"[\s_]", "", _unquote(cell)).lower()
+    return re.sub(r"[\s_]", "", cell).lower()
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -183,7 +175,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             before = 0
             for row in reader:
-                if any(cell.strip() for cell in row) or len(row) > 1:
+                if len(row) > 1 or any(cell.strip() for cell in row):
                     yield before + 1, row
                 before = reader.line_num
     except (csv.Error, OSError, UnicodeDecodeError) as error:
@@ -204,9 +196,12 @@ def _sheet_lines(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]
                 raise DatasetError(f"{path}: no sheet {sheet!r}; found {book.sheetnames}")
             page = book[sheet] if sheet is not None else book.worksheets[0]
             page.reset_dimensions()  # what the file says of its own size is often wrong
-            # bounded: one cell that claims to stand in row 10^12 would make as many empty rows
-            rows = list(page.iter_rows(max_row=_SHEET_ROWS, max_col=_SHEET_COLUMNS, values_only=True))
+            # Bounded: one cell that claims to stand in row 10^12 would make as many empty rows. Columns further out
+            # are not looked at.
+            rows = list(page.iter_rows(max_row=_SHEET_ROWS + 1, max_col=_SHEET_COLUMNS, values_only=True))
             book.close()
+            if len(rows) > _SHEET_ROWS:
+                raise DatasetError(f"{path}: more than {_SHEET_ROWS:,} rows")
     except DatasetError:
         raise
     except Exception as error:  # openpyxl raises whatever comes up in the XML and the archive

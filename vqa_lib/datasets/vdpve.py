@@ -1,5 +1,6 @@
 """VDPVE: enhanced videos, the 839 with published scores, MOS on 0-100 (Gao et al. 2023; NTIRE 2023)."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,16 @@ from vqa_lib.records import Record, Scale, ScoredClip
 
 SCALE = Scale(0, 100)
 
-# What separates the two is not published: comma, tab or space.
-_LINE = partial(read_lines, pattern=r"(?P<name>.+?)\s*[,\s]\s*(?P<mos>[^,\s]+)", expected="name and MOS")
+
+def _line(line: str) -> dict | None:
+    """Name and MOS; what separates the two is not published: comma, tab or space."""
+    mos = re.split(r"[,\s]", line)[-1]
+    name = line[: len(line) - len(mos)].rstrip(", \t")
+    return {"name": name, "mos": mos} if name and mos else None
+
+
 FORMS = [
-    [AnnotationFile("train.txt", _LINE, "train")],
+    [AnnotationFile("train.txt", partial(read_lines, parse=_line, expected="name and MOS"), "train")],
     [AnnotationFile("VDPVE_train_score.json", vqathinker_scores, "train")],
 ]
 
