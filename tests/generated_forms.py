@@ -14,6 +14,23 @@ from vqa_lib.miniature.files import write_parquet, write_xlsx
 
 PROMPT = "a red circle moves left over bricks"
 
+FOLDERS = {  # entry of the catalogue -> its miniature
+    "lgvq": "lgvq",
+    "visionreward": "visionreward",
+    "visionreward_questions": "visionreward",
+    "visionreward_pairs": "visionreward",
+    "genai_bench": "genai_bench",
+    "genai_bench_800": "genai_bench_800",
+    "videofeedback": "videofeedback",
+    "t2vqa": "t2vqa",
+    "videogen_eval": "videogen_eval",
+    "vidprom": "vidprom",
+    "finger": "finger",
+    "finevd": "finevd",
+    "finevd_questions": "finevd",
+    "q_bench_video": "q_bench_video",
+}
+
 
 def write(root, name: str, content: str | bytes):
     path = root / name

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from generated_forms import FOLDERS
 
 from vqa_lib.datasets import DATASETS, split_by_group
 from vqa_lib.datasets.annotations import Notes
@@ -28,32 +29,6 @@ from vqa_lib.miniature.generated_clips import (
 )
 from vqa_lib.miniature.generated_prompts import COLOURS, DIRECTIONS, WorldPrompt, world_prompts
 from vqa_lib.video import FramePolicy, read_video
-
-FOLDERS = {  # entry of the catalogue -> its miniature
-    "lgvq": "lgvq",
-    "visionreward": "visionreward",
-    "visionreward_questions": "visionreward",
-    "visionreward_pairs": "visionreward",
-    "genai_bench": "genai_bench",
-    "genai_bench_800": "genai_bench_800",
-    "videofeedback": "videofeedback",
-    "t2vqa": "t2vqa",
-    "videogen_eval": "videogen_eval",
-    "vidprom": "vidprom",
-    "finger": "finger",
-    "finevd": "finevd",
-    "finevd_questions": "finevd",
-    "q_bench_video": "q_bench_video",
-}
-SMALL = 0.34
-
-
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory):
-    """A folder with a small miniature of each set."""
-    folder = tmp_path_factory.mktemp("generated")
-    write_miniature(folder, scale=SMALL, seed=0, workers=2, names=sorted(set(FOLDERS.values())))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +52,9 @@ def truth_of(folder, name: str) -> dict[str, dict]:
 
 class TestRoundTrip:
     @pytest.mark.parametrize("name", FOLDERS)
-    def test_every_record_equals_the_truth(self, generated, name):
-        root, truth = generated / FOLDERS[name], truth_of(generated, name)
-        records = {record.name: record for record in read(generated, name)}
+    def test_every_record_equals_the_truth(self, whole_world, name):
+        root, truth = whole_world / FOLDERS[name], truth_of(whole_world, name)
+        records = {record.name: record for record in read(whole_world, name)}
         assert records.keys() == truth.keys()
         for record_name, fact in truth.items():
             record = records[record_name]
@@ -99,62 +74,64 @@ class TestRoundTrip:
                     assert found == wanted, f"{record_name}: {field}"
 
     @pytest.mark.parametrize("name", FOLDERS)
-    def test_every_file_is_there(self, generated, name):
-        assert not missing_files(read(generated, name))
+    def test_every_file_is_there(self, whole_world, name):
+        assert not missing_files(read(whole_world, name))
 
     @pytest.mark.parametrize("folder", sorted(set(FOLDERS.values())))
-    def test_no_video_is_left_over(self, generated, folder):
-        used = {path for name in FOLDERS if FOLDERS[name] == folder for r in read(generated, name) for path in r.paths}
-        assert set((generated / folder).rglob("*.mp4")) == used
+    def test_no_video_is_left_over(self, whole_world, folder):
+        used = {
+            path for name in FOLDERS if FOLDERS[name] == folder for r in read(whole_world, name) for path in r.paths
+        }
+        assert set((whole_world / folder).rglob("*.mp4")) == used
 
     @pytest.mark.parametrize("name", FOLDERS)
-    def test_splits_have_the_counts_that_were_asked_for(self, generated, name):
-        counts = json.loads((generated / "miniature.json").read_text())["datasets"][FOLDERS[name]]["counts"]
-        found = Counter(record.split for record in read(generated, name))
+    def test_splits_have_the_counts_that_were_asked_for(self, whole_world, name):
+        counts = json.loads((whole_world / "miniature.json").read_text())["datasets"][FOLDERS[name]]["counts"]
+        found = Counter(record.split for record in read(whole_world, name))
         wanted = {
             "visionreward": {"train": counts.get("train")},
-            "visionreward_questions": {"train": len(truth_of(generated, name))},
+            "visionreward_questions": {"train": len(truth_of(whole_world, name))},
             "visionreward_pairs": {split: counts.get(split) for split in ("regression", "test")},
             "finevd": {"all": counts.get("train")},
             "finevd_questions": {split: 7 * counts.get(split, 0) for split in ("train", "test")},
         }
         assert found == wanted.get(name, counts)
 
-    def test_another_process_count_gives_the_same_bytes(self, generated, tmp_path):
-        names = ["genai_bench", "visionreward", "videogen_eval", "finevd"]
-        again = write_miniature(tmp_path / "again", scale=SMALL, seed=0, workers=1, names=names)
-        first = json.loads((generated / "miniature.json").read_text())
+    def test_another_process_count_gives_the_same_bytes(self, whole_world, tmp_path):
+        names = ["genai_bench", "videogen_eval", "finevd"]  # Parquet, a spreadsheet, natural clips
+        again = write_miniature(tmp_path / "again", seed=0, workers=1, names=names)
+        first = json.loads((whole_world / "miniature.json").read_text())
         for name in names:
             assert again["datasets"][name] == first["datasets"][name]
 
-    def test_another_seed_gives_other_clips(self, generated, tmp_path):
-        other = write_miniature(tmp_path / "other", scale=SMALL, seed=1, workers=1, names=["t2vqa"])
-        first = json.loads((generated / "miniature.json").read_text())
+    def test_another_seed_gives_other_clips(self, whole_world, tmp_path):
+        other = write_miniature(tmp_path / "other", seed=1, workers=1, names=["t2vqa"])
+        first = json.loads((whole_world / "miniature.json").read_text())
         assert other["datasets"]["t2vqa"]["digest"] != first["datasets"]["t2vqa"]["digest"]
 
 
 class TestAcrossSets:
-    def test_sets_hold_the_same_clips(self, generated):
+    def test_sets_hold_the_same_clips(self, whole_world):
         def contents(name):
-            return {record.path.read_bytes() for record in read(generated, name)}
+            return {record.path.read_bytes() for record in read(whole_world, name)}
 
         assert contents("t2vqa") == contents("lgvq") & contents("t2vqa")
         assert contents("finger") & contents("lgvq")
 
-    def test_scores_of_one_clip_agree_across_sets(self, generated):
+    def test_scores_of_one_clip_agree_across_sets(self, whole_world):
         """The raters differ, the clip does not."""
-        alignment = {record.path.read_bytes(): record.scores["alignment"] for record in read(generated, "lgvq")}
+        alignment = {record.path.read_bytes(): record.scores["alignment"] for record in read(whole_world, "lgvq")}
         pairs = [
             (alignment[record.path.read_bytes()], record.scores["text-to-video alignment"])
-            for record in read(generated, "videofeedback")
+            for record in read(whole_world, "videofeedback")
             if record.path.read_bytes() in alignment
         ]
         assert len(pairs) >= 6
         assert np.corrcoef(np.array(pairs).T)[0, 1] > 0.8
 
-    def test_no_benchmark_asks_for_what_a_training_set_asks_for(self, generated):
+    def test_no_benchmark_asks_for_what_a_training_set_asks_for(self, whole_world):
         def prompts(name, split=None):
-            return {record.prompt for record in read(generated, name) if split in (None, record.split)}
+            return {record.prompt for record in read(whole_world, name) if split in (None, record.split)}
 
         trained = prompts("lgvq") | prompts("t2vqa") | prompts("visionreward") | prompts("finger", "train")
         trained |= prompts("visionreward_pairs", "regression") | prompts("videofeedback", "train")
@@ -164,27 +141,27 @@ class TestAcrossSets:
         assert tested
         assert not trained & tested
 
-    def test_the_prompt_sets_have_the_prompts_of_the_clips(self, generated):
-        listed = {record.text for record in read(generated, "videogen_eval")}
-        assert {record.prompt for record in read(generated, "t2vqa")} <= listed
-        assert {record.text for record in read(generated, "vidprom")} <= listed
+    def test_the_prompt_sets_have_the_prompts_of_the_clips(self, whole_world):
+        listed = {record.text for record in read(whole_world, "videogen_eval")}
+        assert {record.prompt for record in read(whole_world, "t2vqa")} <= listed
+        assert {record.text for record in read(whole_world, "vidprom")} <= listed
 
     @pytest.mark.parametrize("name", ["lgvq", "t2vqa", "genai_bench_800", "genai_bench", "visionreward_questions"])
-    def test_no_prompt_is_in_two_splits(self, generated, name):
-        records = split_by_group(read(generated, name), DATASETS[name].group, {"train": 0.5, "test": 0.5}, seed=0)
+    def test_no_prompt_is_in_two_splits(self, whole_world, name):
+        records = split_by_group(read(whole_world, name), DATASETS[name].group, {"train": 0.5, "test": 0.5}, seed=0)
         prompts = {split: {r.prompt for r in records if r.split == split} for split in ("train", "test")}
         assert prompts["train"]
         assert prompts["test"]
         assert not prompts["train"] & prompts["test"]
 
-    def test_no_video_of_questions_is_in_two_splits(self, generated):
+    def test_no_video_of_questions_is_in_two_splits(self, whole_world):
         for name in ("finevd_questions", "q_bench_video"):
-            records = split_by_group(read(generated, name), DATASETS[name].group, {"train": 0.5, "test": 0.5}, seed=0)
+            records = split_by_group(read(whole_world, name), DATASETS[name].group, {"train": 0.5, "test": 0.5}, seed=0)
             videos = {split: {r.path.name for r in records if r.split == split} for split in ("train", "test")}
             assert not videos["train"] & videos["test"]
 
-    def test_clips_are_videos(self, generated):
-        record = read(generated, "genai_bench")[0]
+    def test_clips_are_videos(self, whole_world):
+        record = read(whole_world, "genai_bench")[0]
         frames = read_video(record.first, FramePolicy(count=4))
         assert frames.pixels.shape == (4, 56, 84, 3)
         assert frames.total == FRAMES
@@ -193,16 +170,16 @@ class TestAcrossSets:
 class TestPublishedForms:
     """The files as their authors have them, not as our readers see them."""
 
-    def test_lgvq(self, generated):
-        lines = (generated / "lgvq" / "MOS.txt").read_text().splitlines()
+    def test_lgvq(self, whole_world):
+        lines = (whole_world / "lgvq" / "MOS.txt").read_text().splitlines()
         assert all(len(line.rsplit(";", 3)) == 4 for line in lines)
         models = [line.split("/")[0] for line in lines]
         assert models == sorted(models)  # model by model
 
-    def test_visionreward(self, generated):
+    def test_visionreward(self, whole_world):
         import pyarrow.parquet as pq
 
-        root = generated / "visionreward"
+        root = whole_world / "visionreward"
         train = pq.read_table(root / "train/train-00000-of-00001.parquet")
         assert train.column_names == [
             *("video_path", "internal_id", "prompt", "url", "annotation", "meta_result", "meta_mask"),
@@ -212,16 +189,16 @@ class TestPublishedForms:
         assert pairs.column_names == ["internal_id", "prompt", "standard_answer", "video1_path", "video2_path"]
         assert set(pairs["standard_answer"].to_pylist()) <= {"video1", "video2", "tie"}
 
-    def test_genai_bench(self, generated):
+    def test_genai_bench(self, whole_world):
         import pyarrow.parquet as pq
 
-        table = pq.read_table(generated / "genai_bench/video_generation/test_v1-00000-of-00001.parquet")
+        table = pq.read_table(whole_world / "genai_bench/video_generation/test_v1-00000-of-00001.parquet")
         wanted = ["prompt", "left_model", "right_model", "left_video", "right_video", "vote_type"]
         assert table.column_names == wanted
         assert all(link.startswith("https://") and link.endswith(".mp4") for link in table["left_video"].to_pylist())
 
-    def test_finevd(self, generated):
-        root = generated / "finevd"
+    def test_finevd(self, whole_world):
+        root = whole_world / "finevd"
         first = (root / "abcd_test_en.jsonl").read_text(encoding="utf-8").splitlines()[0]
         assert json.loads(first)["video"].startswith("\ufeff")
         assert sorted(path.name for path in root.glob("FINEVD*.csv")) == [
@@ -328,11 +305,11 @@ class TestPreferences:
         assert preference(bad, bad, with_both_bad=True) == "both_bad"
         assert preference(bad, bad, with_both_bad=False) == "tie"
 
-    def test_every_vote_occurs(self, generated):
-        votes = Counter(pair.preference for pair in read(generated, "genai_bench"))
+    def test_every_vote_occurs(self, whole_world):
+        votes = Counter(pair.preference for pair in read(whole_world, "genai_bench"))
         assert set(votes) <= {"first", "second", "tie", "both_bad"}
         assert len(votes) >= 3
-        assert "both_bad" not in {pair.preference for pair in read(generated, "visionreward_pairs")}
+        assert "both_bad" not in {pair.preference for pair in read(whole_world, "visionreward_pairs")}
 
     def test_pairs_have_one_prompt_two_generators_and_no_clip_twice(self, clips):
         def draw(source, count):

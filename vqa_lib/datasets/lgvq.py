@@ -21,12 +21,11 @@ from vqa_lib.records import Scale, ScoredClip
 SCALE = Scale(0, 100)
 DIMENSIONS = ("spatial", "temporal", "alignment")  # VQ-Insight calls alignment "consistency" in its answers
 
-# The prompt is part of the name and may have semicolons: only the last three separate the scores.
-_LIST = partial(
-    read_lines,
-    pattern=r"(?P<name>.+);(?P<spatial>[^;]*);(?P<temporal>[^;]*);(?P<alignment>[^;]*)",
-    expected="model/prompt.mp4;spatial;temporal;alignment",
-)
+
+def _line(line: str) -> dict | None:
+    """The prompt is part of the name and may have semicolons: only the last three separate the scores."""
+    parts = line.rsplit(";", 3)
+    return dict(zip(("name", *DIMENSIONS), map(str.strip, parts), strict=True)) if len(parts) == 4 else None
 
 
 def _table(path: Path, notes: Notes):
@@ -37,6 +36,7 @@ def _table(path: Path, notes: Notes):
         yield where, {**row, "name": f"{row['model']}/{row['prompt']}.mp4"}
 
 
+_LIST = partial(read_lines, parse=_line, expected="model/prompt.mp4;spatial;temporal;alignment")
 FORMS = [
     [AnnotationFile("MOS.txt", _LIST)],
     [AnnotationFile("LGVQ/MOS.txt", _LIST)],
@@ -56,7 +56,7 @@ def read_lgvq(root: Path, notes: Notes, annotations: str | None = None) -> list[
     folder = Folder(root)
 
     def clip(row: dict) -> ScoredClip:
-        name = plain_name(row["name"].strip()).removeprefix("videos/")
+        name = plain_name(row["name"]).removeprefix("videos/")
         if not name.lower().endswith(".mp4"):
             raise DatasetError(f"the name {name!r} does not end in .mp4")
         name = stem(name)
@@ -68,7 +68,7 @@ def read_lgvq(root: Path, notes: Notes, annotations: str | None = None) -> list[
             path=folder.find(f"videos/{name}.mp4", f"LGVQ/videos/{name}.mp4"),
             kind="video",
             # as in the other sets of these authors, a few scores may leave the scale
-            scores={dimension: parse_mos(row[dimension].strip(), SCALE, beyond=True) for dimension in DIMENSIONS},
+            scores={dimension: parse_mos(row[dimension], SCALE, beyond=True) for dimension in DIMENSIONS},
             scale=SCALE,
             dataset="lgvq",
             split="all",

@@ -12,8 +12,15 @@ from vqa_lib.records import Scale, ScoredClip
 SCALE = Scale(0, 100)
 FOLDERS = ("videos", "T2VQA-DB", "T2VQA-DB/videos", ".")
 
-# A prompt may have the separator in it: it goes from the first to the last of the line.
-_LIST = partial(read_lines, pattern=r"(?P<name>[^|]+)\|(?P<prompt>.*)\|(?P<mos>[^|]*)", expected="filename|prompt|mos")
+
+def _line(line: str) -> dict | None:
+    """A prompt may have the separator in it: it goes from the first to the last of the line."""
+    name, _, rest = line.partition("|")
+    prompt, found, mos = rest.rpartition("|")
+    return {"name": name.strip(), "prompt": prompt.strip(), "mos": mos.strip()} if found else None
+
+
+_LIST = partial(read_lines, parse=_line, expected="filename|prompt|mos")
 FORMS = [[AnnotationFile("info.txt", _LIST)], [AnnotationFile("T2VQA-DB/info.txt", _LIST)]]
 
 
@@ -22,17 +29,17 @@ def read_t2vqa(root: Path, notes: Notes, videos: str | None = None) -> list[Scor
     folder = Folder(root)
 
     def clip(row: dict) -> ScoredClip:
-        name = stem(clip_name(row["name"].strip()))  # some lists leave the ending out
+        name = stem(clip_name(row["name"]))  # some lists leave the ending out
         return ScoredClip(
             name=name,
             path=folder.find(*clip_files(f"{name}.mp4", FOLDERS, videos)),
             kind="video",
             # as in the other sets of these authors, a few scores may leave the scale
-            scores={"overall": parse_mos(row["mos"].strip(), SCALE, beyond=True)},
+            scores={"overall": parse_mos(row["mos"], SCALE, beyond=True)},
             scale=SCALE,
             dataset="t2vqa",
             split="all",
-            prompt=plain_text(row["prompt"].strip(), "prompt"),
+            prompt=plain_text(row["prompt"], "prompt"),
         )
 
     return collect(annotation_rows(root, FORMS, notes), clip, notes)

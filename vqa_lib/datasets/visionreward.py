@@ -123,7 +123,7 @@ def _checklist(root: Path, folder: Folder, notes: Notes, checklist: str | None) 
     if not path.is_file():
         raise DatasetError(f"{path}: missing; the questions are expected in one of: {', '.join(names)}")
     notes.files.append(path)
-    return [row["text"].strip() for _, row in read_lines(path, notes, "(?P<text>.+)", "a question")]
+    return [row["text"] for _, row in read_lines(path, notes, lambda line: {"text": line}, "a question")]
 
 
 def _valid_answers(rows: Rows, count: int, notes: Notes) -> Rows:

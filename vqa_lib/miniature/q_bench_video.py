@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqa_lib.miniature.files import write_file, write_json
+from vqa_lib.miniature.files import Draw, DrawGenerated, write_file, write_json
 from vqa_lib.miniature.generated_clips import GeneratedClip, draw_pairs
 from vqa_lib.miniature.generated_prompts import COLOURS
 from vqa_lib.miniature.mixes import WEB_VIDEO, ZERO_TO_HUNDRED
@@ -15,7 +15,7 @@ LEVELS = ("Bad", "Fair", "Good")
 LETTERS = "ABCD"
 
 
-def write_q_bench_video(root: Path, draw, counts: dict[str, int]) -> list[dict]:
+def write_q_bench_video(root: Path, draw: Draw | DrawGenerated, counts: dict[str, int]) -> list[dict]:
     """Q-Bench-Video: `Q_Bench_Video_{dev,test}.json`, clips in `video/`; test has no answers.
 
     Questions about the whole clip, about something in it, and about a pair take turns; an open-ended one, which readers

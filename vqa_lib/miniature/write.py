@@ -75,9 +75,10 @@ QUICKSTART = ("koniq", "lsvq", "konvid", "live_vqc")  # what the first notebooks
 _MODULES = (
     *(koniq, lsvq, konvid, live_vqc, spaq, kadid, youtube_ugc),
     *(live_yt_gaming, cgvds, live_yt_hfr, waterloo_4k, vdpve),
-    *(generated_clips, finevd, q_bench_video),
+    *(finevd, q_bench_video),
 )
 SOURCES = {name: source for module in _MODULES for name, source in module.SOURCES.items()}
+ALL_SOURCES = {**SOURCES, **generated_clips.SOURCES}
 
 
 def _draw_all(
@@ -109,7 +110,7 @@ def write_miniature(
     scale: multiplies the number of clips (1.0: about 4,200 clips, 45 MB in the quickstart's sets). workers: processes
     (default: one a core). names: the data sets; those that the folder already has of the same world (version, scale,
     seed) are left as they are, and stay in the description. `truth.jsonl` in each data set's folder holds what the
-    published files do not say: the distortions and their strengths.
+    published files do not say: the distortions and their strengths; for generated video all that the records must say.
 
     Raises:
         ValueError: scale is not positive, or there is no miniature of a name.
@@ -150,7 +151,7 @@ def _write_one(root: Path, name: str, scale: float, seed: int, pool: ProcessPool
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     counts = {split: max(4, round(scale * size)) for split, size in sizes.items()}
-    truth = write(root, lambda source, n: _draw_all(SOURCES[source], seed, n, pool, source), counts)
+    truth = write(root, lambda source, n: _draw_all(ALL_SOURCES[source], seed, n, pool, source), counts)
     with (root / "truth.jsonl").open("w", encoding="utf-8") as file:
         if isinstance(truth, dict):
             truth = [
