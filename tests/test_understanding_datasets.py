@@ -1,6 +1,6 @@
 """The readers of entity questions, FineVD and Q-Bench-Video: published forms, damaged and hostile ones.
 
-What holds for every reader is tested in test_generated_video_datasets.py.
+What holds for every reader is tested in test_generated_hostile_files.py.
 """
 
 import json
