@@ -4,6 +4,7 @@ import re
 import zipfile
 
 import pytest
+from generated_forms import FOLDERS
 from published_forms import FORMS, write_files
 
 from vqa_lib.datasets import DATASETS, DatasetError, load_clips, load_pairs
@@ -32,7 +33,7 @@ def test_names_scores_and_the_file_that_was_read(tmp_path, name, options, files,
 
 
 def test_every_data_set_has_its_forms_here():
-    assert {name for name, *_ in FORMS} >= set(DATASETS)
+    assert {name for name, *_ in FORMS} >= set(DATASETS) - set(FOLDERS)
 
 
 @pytest.mark.parametrize("number", range(len(FORMS)), ids=IDS)

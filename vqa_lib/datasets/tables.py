@@ -1,4 +1,4 @@
-"""Annotation files of every format as rows: CSV, spreadsheets, MATLAB files, text lists, JSON.
+"""Annotation files of every format as rows: CSV, spreadsheets, MATLAB files, text lists, JSON, Parquet.
 
 Each function yields (where, cells): where the row stands, for error messages, and its cells by the names asked for.
 A file that cannot be read at all raises DatasetError; a row that cannot is refused (`Notes.refuse`).
@@ -131,6 +131,26 @@ def read_matlab(path: Path, notes: Notes, columns: dict[str, str]) -> Rows:
         raise DatasetError(f"{path}: {told}")
     for number, values in enumerate(zip(*variables.values(), strict=True), 1):
         yield f"{path}, entry {number}", dict(zip(columns, values, strict=True))
+
+
+def read_parquet(path: Path, notes: Notes, columns: dict[str, str]) -> Rows:
+    """Some columns of a Parquet file, with the types they have there. columns: our name -> the published name."""
+    import pyarrow.parquet  # slow to load, and most data sets have no Parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            found = file.schema_arrow.names
+            if missing := [name for name in columns.values() if name not in found]:
+                raise DatasetError(f"{path}: the columns {missing} are missing; found {found}")
+            number = 0
+            for batch in file.iter_batches(batch_size=1000, columns=list(columns.values())):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}, row {number}", {ours: row[published] for ours, published in columns.items()}
+    except DatasetError:
+        raise
+    except Exception as error:  # a damaged file raises whatever the damage leads to
+        raise DatasetError(f"{path}: not readable Parquet ({type(error).__name__}: {error})") from error
 
 
 def _position(path: Path, header: list[str], published: str | tuple[str, ...]) -> int | None:

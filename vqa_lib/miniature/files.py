@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
+from vqa_lib.miniature.generated_clips import GeneratedClip
 from vqa_lib.miniature.world import DrawnClip
 
 Draw = Callable[[str, int], list[DrawnClip]]  # the name of a source and how many clips of it
+DrawGenerated = Callable[[str, int], list[GeneratedClip]]
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -60,3 +63,22 @@ def write_mat(path: Path, variables: dict[str, list], title: str) -> None:
     savemat(path, columns)
     with path.open("r+b") as file:  # the header carries the time of writing: the same seed must give the same bytes
         file.write(f"MATLAB 5.0 MAT-file, {title}".encode().ljust(116))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file."""
+    write_file(path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+
+
+def write_json_lines(path: Path, rows: list[dict]) -> None:
+    """Write a file with a JSON object a line."""
+    write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+
+def write_parquet(path: Path, rows: list[dict]) -> None:
+    """Write a Parquet file; the first row's keys are the columns."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)

@@ -14,18 +14,29 @@ from tqdm import tqdm
 
 from vqa_lib.miniature import (
     cgvds,
+    finevd,
+    finger,
+    genai_bench,
+    generated_clips,
     kadid,
     koniq,
     konvid,
+    lgvq,
     live_vqc,
     live_yt_gaming,
     live_yt_hfr,
     lsvq,
+    prompt_lists,
+    q_bench_video,
     spaq,
+    t2vqa,
     vdpve,
+    videofeedback,
+    visionreward,
     waterloo_4k,
     youtube_ugc,
 )
+from vqa_lib.miniature.generated_clips import GeneratedClip, GeneratedSource, draw_generated
 from vqa_lib.miniature.world import DrawnClip, Source, draw_clip
 
 VERSION = 1  # raise it when the same seed would no longer give the same files
@@ -44,17 +55,36 @@ MINIATURES = {
     "live_yt_hfr": (live_yt_hfr.write_live_yt_hfr, {"all": 18}),
     "waterloo_4k": (waterloo_4k.write_waterloo_4k, {"all": 24}),
     "vdpve": (vdpve.write_vdpve, {"train": 16}),
+    # generated video: numbers of records, in visionreward of clips and pairs, in finevd of videos
+    "lgvq": (lgvq.write_lgvq, {"all": 36}),
+    "visionreward": (visionreward.write_visionreward, {"train": 24, "regression": 12, "test": 12}),
+    "genai_bench": (genai_bench.write_genai_bench, {"test": 12, "test_v1": 12}),
+    "genai_bench_800": (genai_bench.write_genai_bench_800, {"all": 24}),
+    "videofeedback": (
+        videofeedback.write_videofeedback,
+        {"train": 24, "test": 12, "real_train": 6, "real_test": 4},
+    ),
+    "t2vqa": (t2vqa.write_t2vqa, {"all": 24}),
+    "videogen_eval": (prompt_lists.write_videogen_eval, {"all": 12, "t2v": 6, "i2v": 6}),
+    "vidprom": (prompt_lists.write_vidprom, {"all": 12}),
+    "finger": (finger.write_finger, {"train": 240, "test": 120}),
+    "finevd": (finevd.write_finevd, {"train": 16, "test": 8}),
+    "q_bench_video": (q_bench_video.write_q_bench_video, {"dev": 18, "test": 9}),
 }
 QUICKSTART = ("koniq", "lsvq", "konvid", "live_vqc")  # what the first notebooks train and test on
 _MODULES = (
     *(koniq, lsvq, konvid, live_vqc, spaq, kadid, youtube_ugc),
     *(live_yt_gaming, cgvds, live_yt_hfr, waterloo_4k, vdpve),
+    *(finevd, q_bench_video),
 )
 SOURCES = {name: source for module in _MODULES for name, source in module.SOURCES.items()}
+ALL_SOURCES = {**SOURCES, **generated_clips.SOURCES}
 
 
-def _draw_all(source: Source, seed: int, count: int, pool: ProcessPoolExecutor | None, label: str) -> list[DrawnClip]:
-    draw = partial(draw_clip, source, seed)
+def _draw_all(
+    source: Source | GeneratedSource, seed: int, count: int, pool: ProcessPoolExecutor | None, label: str
+) -> list[DrawnClip] | list[GeneratedClip]:
+    draw = partial(draw_generated if isinstance(source, GeneratedSource) else draw_clip, source, seed)
     drawn = pool.map(draw, range(count), chunksize=16) if pool else map(draw, range(count))
     return list(tqdm(drawn, total=count, desc=label, unit="clip"))
 
@@ -80,7 +110,7 @@ def write_miniature(
     scale: multiplies the number of clips (1.0: about 4,200 clips, 45 MB in the quickstart's sets). workers: processes
     (default: one a core). names: the data sets; those that the folder already has of the same world (version, scale,
     seed) are left as they are, and stay in the description. `truth.jsonl` in each data set's folder holds what the
-    published files do not say: the distortions and their strengths.
+    published files do not say: the distortions and their strengths; for generated video all that the records must say.
 
     Raises:
         ValueError: scale is not positive, or there is no miniature of a name.
@@ -121,9 +151,12 @@ def _write_one(root: Path, name: str, scale: float, seed: int, pool: ProcessPool
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     counts = {split: max(4, round(scale * size)) for split, size in sizes.items()}
-    truth = write(root, lambda source, n: _draw_all(SOURCES[source], seed, n, pool, source), counts)
+    truth = write(root, lambda source, n: _draw_all(ALL_SOURCES[source], seed, n, pool, source), counts)
     with (root / "truth.jsonl").open("w", encoding="utf-8") as file:
-        for clip_name, clip in truth.items():
-            facts = {"name": clip_name, "quality": clip.quality, "mos": clip.mos, "strengths": clip.strengths}
-            file.write(json.dumps(facts) + "\n")
+        if isinstance(truth, dict):
+            truth = [
+                {"name": clip_name, "quality": clip.quality, "mos": clip.mos, "strengths": clip.strengths}
+                for clip_name, clip in truth.items()
+            ]
+        file.writelines(json.dumps(facts) + "\n" for facts in truth)
     return {"counts": counts, "digest": folder_digest(root)}

@@ -1,0 +1,70 @@
+"""GenAI-Bench of TIGER-Lab: votes of GenAI-Arena's visitors between two generated clips (Jiang et al. 2024)."""
+
+from pathlib import Path
+
+from vqa_lib.datasets.annotations import DatasetError, Folder, Notes, Rows, collect
+from vqa_lib.datasets.dataset import Dataset, by_prompt
+from vqa_lib.datasets.downloads import VIDEOS_OPTION, clip_files, clip_name, plain_text, sharded_rows
+from vqa_lib.datasets.tables import read_json, read_objects
+from vqa_lib.records import Pair
+
+VOTES = {"leftvote": "first", "rightvote": "second", "tievote": "tie", "bothbad_vote": "both_bad"}
+FOLDERS = ("videos", "video_generation/videos", ".")
+RE_EXPORT = "data.json"
+SPLITS = {
+    "test": ("video_generation/test-*.parquet", "test-*.parquet"),
+    "test_v1": ("video_generation/test_v1-*.parquet", "test_v1-*.parquet"),
+}
+
+
+def _rows(root: Path, notes: Notes) -> Rows:
+    path = root / RE_EXPORT
+    if path.is_file() and not any(list(root.glob(pattern)) for patterns in SPLITS.values() for pattern in patterns):
+        Folder(root).find(RE_EXPORT)  # refuses a link out of the root
+        notes.files.append(path)
+        columns = {"prompt": "prompt", "left": "video_left", "right": "video_right", "vote": "vote_type"}
+        for number, (where, row) in enumerate(read_objects(path, notes, read_json(path), columns)):
+            yield where, {**row, "split": "test", "number": number}
+        return
+    columns = {"prompt": "prompt", "left": "left_video", "right": "right_video", "vote": "vote_type"}
+    yield from sharded_rows(root, SPLITS, columns, notes)
+
+
+def read_genai_bench(root: Path, notes: Notes, videos: str | None = None) -> list[Pair]:
+    """Pairs named by split and row; splits test and test_v1, or test alone from the re-export."""
+    folder = Folder(root)
+
+    def pair(row: dict) -> Pair:
+        if not isinstance(row["vote"], str) or row["vote"] not in VOTES:
+            raise DatasetError(f"vote_type must be one of {list(VOTES)}, found {row['vote']!r}")
+        return Pair(
+            name=f"{row['split']}/{row['number']}",
+            first=folder.find(*clip_files(clip_name(row["left"]), FOLDERS, videos)),
+            second=folder.find(*clip_files(clip_name(row["right"]), FOLDERS, videos)),
+            kind="video",
+            preference=VOTES[row["vote"]],
+            dataset="genai_bench",
+            split=row["split"],
+            prompt=plain_text(row["prompt"], "prompt"),
+        )
+
+    return collect(_rows(root, notes), pair, notes)
+
+
+GENAI_BENCH = Dataset(
+    title="GenAI-Bench, video (TIGER-Lab)",
+    purpose="test of preference comparison",
+    record=Pair,
+    reader=read_genai_bench,
+    scale=None,
+    counts={"test": None, "test_v1": 1069},
+    licence="CC-BY-4.0",
+    source="Hugging Face TIGER-Lab/GenAI-Bench, configuration video_generation; the clips behind the links in it",
+    layout="video_generation/test-*.parquet and test_v1-*.parquet, or data.json (UnifiedReward); the clips by their "
+    "names in videos/ or at the root",
+    tables=("VQ-Insight: Table 1",),
+    note="votes left, right, tie and both bad; the re-export of UnifiedReward has 1,889 pairs. Not the GenAI-Bench of "
+    "800 prompts (genai_bench_800): two benchmarks have one name",
+    options=VIDEOS_OPTION,
+    group=by_prompt,
+)
