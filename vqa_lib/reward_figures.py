@@ -231,7 +231,7 @@ def draw_lines(
             axis.axvline(place, color="0.5", linestyle=":", linewidth=1)
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
             where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axis.annotate(label, (place, 0.04), (4, 0), **where, fontsize=8, color="0.35", bbox=box)
+            axis.annotate(label, (place, 0.12), (4, 0), **where, fontsize=8, color="0.35", bbox=box)
         axis.set_xlabel(xlabel)
         axis.grid(color="0.93")
         if len(panels) > 1:
