@@ -1,5 +1,6 @@
 import doctest
 import json
+import random
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_lib import answers
-from vqa_lib.answers import answer_text, completion_text, parse_dimensions, parse_score, reasoning_text
+from vqa_lib.answers import answer_text, completion_text, parse_choice, parse_dimensions, parse_score, reasoning_text
 from vqa_lib.records import Scale
 
 HUNDRED = Scale(0, 100)
@@ -171,6 +172,52 @@ def test_single_dimension_takes_a_bare_number_or_its_own_name():
     assert parse_dimensions("3.5", ["overall"], FIVE) is None
 
 
+VIDEOS = ["Video A", "Video B"]
+
+
+@pytest.mark.parametrize(
+    ("content", "choices", "expected"),
+    [
+        ("Video A", VIDEOS, "Video A"),
+        ("video b", VIDEOS, "Video B"),  # upper and lower case are one
+        (" Video  A.\n", VIDEOS, "Video A"),
+        ('"Video A"', VIDEOS, "Video A"),
+        ("'Video A.'", VIDEOS, "Video A"),
+        ('"Video A".', VIDEOS, "Video A"),
+        ("A", VIDEOS, "Video A"),  # the letter alone, as the official prompt asks in the same breath
+        ("b.", VIDEOS, "Video B"),
+        ('{"choice": "A"}', VIDEOS, "Video A"),
+        ("{ 'better' : 'Video B' }", VIDEOS, "Video B"),
+        ('"choice": "A"', VIDEOS, "Video A"),  # braces may be missing, as in the other forms
+        ("tie", [*VIDEOS, "tie"], "tie"),
+        ("Yes", ["Yes", "No"], "Yes"),
+        ("no.", ["Yes", "No"], "No"),
+        ("C", ["A", "B", "C", "D"], "C"),
+        ("Clip", VIDEOS, None),
+        ("Video", VIDEOS, None),
+        ("Video C", VIDEOS, None),
+        ("Video A or Video B", VIDEOS, None),  # several
+        ("Video A, Video A", VIDEOS, None),
+        ("I choose Video A", VIDEOS, None),  # words around it
+        ("Yes and no", ["Yes", "No"], None),
+        ("not sure", ["Yes", "No"], None),
+        ("better", ["A is better", "B is better"], None),  # a last word that does not tell
+        ('{"choice": "A"', VIDEOS, None),  # cut short
+        ("{A}", VIDEOS, None),
+        ('{"A"}', VIDEOS, None),
+        ('{"choice": }', VIDEOS, None),
+        ('{"choice": {"x": "A"}}', VIDEOS, None),
+        ("\"A'", VIDEOS, None),  # quotes that do not pair
+        ("\uff21", VIDEOS, None),  # a full-width A
+        ("..", VIDEOS, None),
+        ("", VIDEOS, None),
+    ],
+)
+def test_parse_choice(content, choices, expected):
+    assert parse_choice(answer(content), choices) == expected
+    assert parse_choice(content, choices) is None  # no tags
+
+
 MILLION = 10**6
 HOSTILE = {
     "brackets": "<" * MILLION,
@@ -186,6 +233,9 @@ HOSTILE = {
     "braces": answer("{" * MILLION + "}" * MILLION),
     "brackets in an answer": answer("[" * MILLION),
     "commas": answer('"a": 1,' * (MILLION // 7)),
+    "letters": answer("A " * (MILLION // 2)),
+    "full stops": answer("A" + "." * MILLION),
+    "spaces in a choice": answer("Video" + " " * MILLION + "x"),
 }
 
 
@@ -195,6 +245,7 @@ def test_hostile_megabyte_takes_linear_time(name):
     start = time.process_time()
     assert parse_score(text, HUNDRED) is None
     assert parse_dimensions(text, AXES, HUNDRED) is None
+    assert parse_choice(text, VIDEOS) is None
     reasoning_text(text)
     assert time.process_time() - start < 2  # about 0.1 s; quadratic would be minutes
 
@@ -224,3 +275,49 @@ def test_what_json_writes_is_read_back(hundredths, braces):
     truth = {name: hundredth / 100 for name, hundredth in zip(AXES, hundredths, strict=True)}
     content = json.dumps(truth)
     assert parse_dimensions(answer(content if braces else content[1:-1]), AXES, HUNDRED) == truth
+
+
+WEIRD = [
+    *(
+        "<answer>",
+        "</answer>",
+        "<think>",
+        "</think>",
+        "<reason>",
+        "<",
+        ">",
+        "{",
+        "}",
+        "[",
+        '"',
+        "'",
+        ":",
+        ",",
+        ".",
+        "/",
+    ),
+    *("out of", "nan", "inf", "-inf", "1e999", "-1e-999", "9" * 400, "0." + "3" * 400, "+-3", "1_0", "0x1f", "1,5"),
+    *("\u0663", "\uff13", "\u0967", "\u00b2", "\u2460", "\u0000", "\u2028", "\ud800", "\U0001f600"),
+    *("Video A", "video b", "Yes", "No", "spatial", '"spatial": 3', " ", "\n", "\t", "<" * 500),
+]
+
+
+def test_100_000_adversarial_strings():
+    """None crashes, none takes over a millisecond a kilobyte, and what is read lies in the scale."""
+    draw = random.Random(0)
+    taken = 0
+    size = 0
+    for number in range(100_000):
+        text = "".join(draw.choices(WEIRD, k=draw.randrange(1, 12)))
+        if number % 2:
+            text = answer(text)
+        start = time.process_time()
+        score, scores = parse_score(text, FIVE), parse_dimensions(text, AXES, FIVE)
+        choice, _ = parse_choice(text, VIDEOS), reasoning_text(text)
+        taken += time.process_time() - start
+        size += len(text)
+        assert score is None or FIVE.contains(score)
+        assert scores is None or list(scores) == AXES
+        assert choice is None or choice in VIDEOS
+    # Four parsers; measured over all, since one string is too short to time. About 0.05 ms a kilobyte.
+    assert taken < 4 * size / 1024 / 1000

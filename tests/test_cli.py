@@ -103,6 +103,10 @@ def test_failed_run_is_one_line(project, monkeypatch):
         (["params", "book", "-p", "seed=x"], "seed: expected int, found 'x'"),
         (["score", "missing.mp4", "--model", "m"], "missing.mp4: no such file or folder"),
         (["score", ".", "--model", "m", "--prompt", "none"], "unknown prompt 'none'; the prompts are: vq_insight/"),
+        (
+            ["score", ".", "--model", "m", "--prompt", "finger"],
+            "no prompt for one score: 'finger'; the prompts are: vq_",
+        ),
     ],
 )
 def test_slips(project, arguments, message):

@@ -1,4 +1,3 @@
-import doctest
 import itertools
 import math
 import warnings
@@ -8,20 +7,25 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from vqa_lib import metrics
 from vqa_lib.metrics import (
+    correlations,
+    dimension_metrics,
+    intervals,
     krcc,
     overall,
+    overall_metrics,
     paired_bootstrap,
     parse_failures,
     plcc,
     plcc_4pl,
+    plcc_5pl,
     rmse_4pl,
+    rmse_5pl,
     score_metrics,
     srcc,
 )
 
-NAMES = ["srcc", "krcc", "plcc", "plcc_4pl", "rmse_4pl"]
+NAMES = ["srcc", "krcc", "plcc", "plcc_4pl", "plcc_5pl", "rmse_4pl", "rmse_5pl"]
 CORRELATIONS = {"srcc": srcc, "krcc": krcc, "plcc": plcc}
 
 
@@ -57,10 +61,6 @@ BRUTE = {
 SCIPY = {"srcc": stats.spearmanr, "krcc": stats.kendalltau, "plcc": stats.pearsonr}
 
 
-def test_examples_in_docstrings():
-    assert doctest.testmod(metrics).failed == 0
-
-
 @pytest.mark.parametrize("name", CORRELATIONS)
 @pytest.mark.parametrize("seed", range(5))
 def test_correlations_with_many_ties(name, seed):
@@ -74,8 +74,8 @@ def test_correlations_with_many_ties(name, seed):
 @pytest.mark.parametrize("name", CORRELATIONS)
 def test_interval_is_that_of_scipy_on_the_same_rows(name, monkeypatch):
     x, y = ties(1, n=25)
-    monkeypatch.setattr(metrics, "BLOCK", 25 * 7)  # several blocks, the last one short
-    rows = np.concatenate(list(metrics._resampled_rows(25, 50, seed=3)))
+    monkeypatch.setattr(intervals, "BLOCK", 25 * 7)  # several blocks, the last one short
+    rows = np.concatenate(list(intervals.resampled_rows(25, 50, seed=3)))
     assert rows.shape == (50, 25)
     samples = [SCIPY[name](x[row], y[row]).statistic for row in rows]
     metric = CORRELATIONS[name](x, y, seed=3, resamples=50)
@@ -85,7 +85,7 @@ def test_interval_is_that_of_scipy_on_the_same_rows(name, monkeypatch):
 def test_ranks_within_resamples():
     x, _ = ties(2, n=30)
     rows = np.random.default_rng(0).integers(30, size=(40, 30))
-    assert np.array_equal(metrics._ranks_of_rows(x, rows), stats.rankdata(x[rows], axis=1))
+    assert np.array_equal(correlations._ranks_of_rows(x, rows), stats.rankdata(x[rows], axis=1))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,16 +150,33 @@ class TestLogistic:
         assert results["plcc_4pl"].value == pytest.approx(stats.pearsonr(mapped, y).statistic, abs=1e-9)
         assert results["rmse_4pl"].value == pytest.approx(np.sqrt(np.mean((mapped - y) ** 2)), abs=1e-6)
 
+    def test_five_parameters_equal_the_formula_as_written(self):
+        random = np.random.default_rng(0)
+        x = random.uniform(1, 5, 200)
+        y = self.curve(x) + 3 * x + random.normal(0, 5, 200)
+
+        def formula(x, b1, b2, b3, b4, b5):
+            return b1 * (0.5 - 1 / (1 + np.exp(b2 * (x - b3)))) + b4 * x + b5
+
+        fitted, _ = optimize.curve_fit(formula, x, y, p0=[70, 2.5, 3, 3, 50])
+        mapped = formula(x, *fitted)
+        results = score_metrics(x, y, resamples=50)
+        assert results["plcc_5pl"].value == pytest.approx(stats.pearsonr(mapped, y).statistic, abs=1e-7)
+        assert results["rmse_5pl"].value == pytest.approx(np.sqrt(np.mean((mapped - y) ** 2)), rel=1e-6)
+        assert results["rmse_5pl"].value <= results["rmse_4pl"].value  # the 4-parameter curve is one of its own
+
     def test_falling_predictions_are_turned_round(self):
         x = np.linspace(1, 5, 80)
         assert plcc_4pl(-x, self.curve(x), resamples=10).value == pytest.approx(1, abs=1e-6)
+        assert plcc_5pl(-x, self.curve(x), resamples=10).value == pytest.approx(1, abs=1e-6)
 
-    @pytest.mark.parametrize("function", [plcc_4pl, rmse_4pl])
+    @pytest.mark.parametrize("function", [plcc_4pl, rmse_4pl, plcc_5pl, rmse_5pl])
     def test_failed_fit_is_undefined(self, function, monkeypatch):
         def fail(*_, **__):
             raise RuntimeError("maxfev")
 
         monkeypatch.setattr(optimize, "curve_fit", fail)
+        monkeypatch.setattr(optimize, "least_squares", fail)
         metric = function(*ties(0))
         assert np.isnan([metric.value, metric.low, metric.high]).all()
         assert "could not be fitted" in metric.reason and metric.n == 60
@@ -184,7 +201,7 @@ class TestLogistic:
         ([None] * 6, [1, 2, 3, 4, 5, 6], "at least", 0),
         ([3, None, None, None, None, None], [1, 2, 3, 4, 5, 6], "at least", 1),
         ([0.1] * 6, [1, 2, 3, 4, 5, 6], "predictions are constant", 6),  # never a correlation of 0
-        ([3, 3, 3, 3, 3, None], [1, 2, 3, 4, 5, 6], "predictions are constant", 5),
+        ([3, 3, 3, 3, 3, 3, None], [1, 2, 3, 4, 5, 6, 7], "predictions are constant", 6),
         ([1, 2, 3, 4, 5, 6], [0.3] * 6, "MOS are constant", 6),
     ],
 )
@@ -195,10 +212,18 @@ def test_undefined_has_a_reason(predictions, mos, reason, n):
         assert metric.n == n
 
 
-def test_logistic_needs_five_rows():
+def test_logistics_need_a_row_more_than_parameters():
     results = score_metrics([1, 2, 3, 4], [1, 3, 2, 4], resamples=20)
-    assert [results[name].reason is None for name in NAMES] == [True, True, True, False, False]
+    assert [results[name].reason is None for name in NAMES] == [True, True, True, False, False, False, False]
+    five = score_metrics([1, 2, 3, 4, 5], [1, 3, 2, 4, 5], resamples=20)
+    assert "at least 6" in five["plcc_5pl"].reason
+    assert "at least 6" in five["rmse_5pl"].reason
     assert "at least 5" in results["plcc_4pl"].reason
+
+
+def test_krcc_of_two_rows():
+    """scipy's quick p-value divides by n - 2."""
+    assert [krcc([1, 2], mos, resamples=20).value for mos in ([1, 2], [2, 1])] == [1, -1]
 
 
 def test_undefined_resamples_stay_out_of_the_interval():
@@ -271,7 +296,7 @@ class TestPairedBootstrap:
     def test_p_and_interval_against_a_loop(self):
         a, mos = ties(0, n=30)
         b = ties(5, n=30)[0]
-        rows = np.concatenate(list(metrics._resampled_rows(30, 99, seed=2)))
+        rows = np.concatenate(list(intervals.resampled_rows(30, 99, seed=2)))
         loop = np.array([brute_pearson(a[row], mos[row]) - brute_pearson(b[row], mos[row]) for row in rows])
         result = paired_bootstrap(a, b, mos, "plcc", seed=2, resamples=99)
         assert (result.low, result.high) == pytest.approx(tuple(np.percentile(loop, [2.5, 97.5])), abs=1e-11)
@@ -306,3 +331,58 @@ def test_overall():
     for values, sizes in (([], []), ([0.5], [1, 2]), ([0.5], [0])):
         with pytest.raises(ValueError, match="one positive size per value"):
             overall(values, sizes)
+
+
+class TestOverallMetrics:
+    def two_sets(self):
+        (x, y), (u, v) = ties(0, n=40), ties(1, n=80)
+        return [*x, *u], [*y, *v], ["a"] * 40 + ["b"] * 80, (x, y), (u, v)
+
+    def test_weighted_by_the_rows_of_each_set(self):
+        predictions, mos, names, first, second = self.two_sets()
+        each, total = overall_metrics(predictions, mos, names, resamples=100)
+        assert each == {"a": score_metrics(*first, resamples=100), "b": score_metrics(*second, resamples=100)}
+        for name in ("srcc", "krcc", "plcc", "plcc_4pl", "plcc_5pl"):
+            expected = (each["a"][name].value + 2 * each["b"][name].value) / 3
+            assert total[name].value == pytest.approx(expected, abs=1e-12)
+            assert total[name].low < total[name].value < total[name].high
+            assert total[name].n == 120
+            assert total[name].high - total[name].low < each["a"][name].high - each["a"][name].low
+        assert "rmse_4pl" not in total  # MOS units differ between data sets
+
+    def test_undefined_and_bad(self):
+        _, total = overall_metrics([1, 2, 3, 5, 5, 5], [1, 2, 3, 1, 2, 3], ["a"] * 3 + ["b"] * 3, resamples=5)
+        assert math.isnan(total["srcc"].value)
+        assert total["srcc"].reason == "b: the predictions are constant"
+        assert overall_metrics([], [], [])[1]["srcc"].reason == "there is no data set"
+        with pytest.raises(ValueError, match="differ in number"):
+            overall_metrics([1], [1], [])
+
+
+class TestDimensionMetrics:
+    def test_mean_over_dimensions_on_the_same_videos(self):
+        (x, y), (u, v) = ties(0), ties(1)
+        each, means = dimension_metrics({"s": x, "t": u}, {"s": y, "t": v}, resamples=100)
+        assert each["t"] == score_metrics(u, v, resamples=100)
+        expected = (each["s"]["srcc"].value + each["t"]["srcc"].value) / 2
+        assert means["srcc"].value == pytest.approx(expected, abs=1e-12)
+        # The same scores in both dimensions: averaging changes nothing, the interval is that of one of them.
+        _, same = dimension_metrics({"s": x, "t": x}, {"s": y, "t": y}, resamples=100)
+        one = score_metrics(x, y, resamples=100)
+        assert (same["plcc"].low, same["plcc"].high) == pytest.approx((one["plcc"].low, one["plcc"].high), abs=1e-12)
+
+    def test_a_video_counts_where_all_dimensions_were_read(self):
+        (x, y), (u, v) = ties(0), ties(1)
+        gaps = {"s": [None, *x[1:]], "t": [u[0], None, *u[2:]]}
+        _, means = dimension_metrics(gaps, {"s": y, "t": v}, resamples=10)
+        _, expected = dimension_metrics({"s": x[2:], "t": u[2:]}, {"s": y[2:], "t": v[2:]}, resamples=10)
+        assert means["srcc"] == expected["srcc"]
+        assert means["srcc"].n == 58
+
+    def test_undefined_and_bad(self):
+        _, means = dimension_metrics({"s": [1, 2], "t": [1, 1]}, {"s": [1, 2], "t": [1, 2]}, resamples=5)
+        assert means["srcc"].reason == "t: the predictions are constant"
+        with pytest.raises(ValueError, match="do not fit"):
+            dimension_metrics({"s": [1]}, {"t": [1]})
+        with pytest.raises(ValueError, match="differ in length"):
+            dimension_metrics({"s": [1], "t": [1, 2]}, {"s": [1], "t": [1, 2]})

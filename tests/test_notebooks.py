@@ -23,6 +23,7 @@ SMOKE = {
         "clips_a_step=8",
     ],
     "03_ceiling": ["data_scale=0.03", "steps=3", "clips_a_step=8", "held_out=4"],
+    "01_rewards_and_metrics": ["pairs=100", "videos=40", "resamples=20"],
     "00_quickstart": [*COMMON, "stage1_steps=2", "stage2_steps=2", "held_out=4"],
     "vq_insight/stage1_image": STAGE,
     "vq_insight/stage2_natural": STAGE,

@@ -1,10 +1,17 @@
-import doctest
 import random
 
 import pytest
 
-from vqa_lib import rewards
-from vqa_lib.rewards import REWARDS, format_reward, length_reward, multi_dim_reward, score_reward, temporal_reward
+from vqa_lib.rewards import (
+    REWARDS,
+    choice_reward,
+    format_reward,
+    length_reward,
+    multi_dim_reward,
+    reason_format_reward,
+    score_reward,
+    temporal_reward,
+)
 
 HUNDRED = (0, 100)
 AXES = ["spatial", "temporal", "consistency"]
@@ -30,10 +37,6 @@ def one_group(scores, contrast, kind="video", truth=80.0) -> dict:
         "target": [[truth]] * size,
         "scale": [HUNDRED] * size,
     }
-
-
-def test_examples_in_docstrings():
-    assert doctest.testmod(rewards).failed == 0
 
 
 class TestFormat:
@@ -67,6 +70,73 @@ class TestFormat:
     def test_truth_table(self, text, expected):
         assert format_reward([text]) == [expected]
         assert format_reward([[{"role": "assistant", "content": text}]]) == [expected]
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("<think>a</think><answer>3</answer>", 1.0),
+            ("<think>a\nb</think>\n\n<answer>\n3\n</answer>", 1.0),
+            ("<think>a</think><think>b</think><answer>3</answer>", 1.0),  # repeats pass
+            ("<think>a<answer>2</answer></think><answer>3</answer>", 1.0),
+            ("<think>a</think><answer>3</answer></answer>", 1.0),
+            (" <think>a</think><answer>3</answer>", 0.0),  # white space around does not
+            ("<think>a</think><answer>3</answer>\n", 0.0),
+            ("<think>a</think>b<answer>3</answer>", 0.0),
+            ("<think>a</think>", 0.0),
+            ("<think></answer>", 0.0),
+            ("", 0.0),
+            ("<think>" + "</think> " * 10**5, 0.0),
+        ],
+    )
+    def test_official(self, text, expected):
+        assert format_reward([text], variant="official") == [expected]
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("<answer>3</answer>", 1.0),
+            (" <answer>3</answer>\n", 1.0),
+            ("<think>a</think><answer>3</answer>", 0.0),
+            ("<answer>3", 0.0),
+            ("3</answer>", 0.0),
+            ("<answer>3</answer><answer>3</answer>", 0.0),
+            ("", 0.0),
+        ],
+    )
+    def test_without_reasoning(self, text, expected):
+        assert format_reward([text], reasoning=None) == [expected]
+
+    def test_official_pattern_knows_one_tag(self):
+        for reasoning in (None, "reason"):
+            with pytest.raises(ValueError, match="knows only <think>"):
+                format_reward(["a"], reasoning=reasoning, variant="official")
+        with pytest.raises(ValueError, match="'paper', 'official'"):
+            format_reward(["a"], variant="ours")
+
+
+class TestReasonFormat:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("<reason>The wheel is round.</reason><answer>Yes</answer>", 1.0),
+            ("<reason>a</reason>\n<answer> No </answer>", 1.0),
+            ("<reason>There is no blur, yes sir.</reason><answer>no</answer>", 1.0),  # small letters are plain words
+            ("<reason>Nothing. Yesterday.</reason><answer>Yes</answer>", 1.0),  # parts of other words
+            ("<reason>Yes, it is.</reason><answer>Yes</answer>", 0.0),  # the answer is given away
+            ("<reason>No blur.</reason><answer>Yes</answer>", 0.0),
+            ("<reason>a</reason><answer>maybe</answer>", 0.0),
+            ("<reason>a</reason><answer></answer>", 0.0),
+            ("<reason>a</reason><answer>Yes and No</answer>", 0.0),
+            ("<answer>Yes</answer><reason>a</reason>", 0.0),  # the wrong way round
+            ("<think>a</think><answer>Yes</answer>", 0.0),  # the other papers' tags
+            ("<reason>a</reason>Yes", 0.0),
+            ("<reason>a<answer>Yes</answer>", 0.0),
+            ("Yes", 0.0),
+            ("", 0.0),
+        ],
+    )
+    def test_truth_table(self, text, expected):
+        assert reason_format_reward([text]) == [expected]
 
 
 class TestScore:
@@ -291,24 +361,79 @@ class TestLength:
             length_reward(["a"], [[1]], variant=None)
 
 
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("content", "right", "expected"),
+        [
+            ("Video A", "Video A", 1.0),
+            ("video a.", "Video A", 1.0),
+            ("A", "Video A", 1.0),
+            ("Video B", "Video A", 0.0),
+            ("tie", "Video A", 0.0),
+            ("Video A or Video B", "Video A", 0.0),
+            ("", "Video A", 0.0),
+        ],
+    )
+    def test_truth_table(self, content, right, expected):
+        columns = {"choice": [right], "choices": [["Video A", "Video B"]]}
+        assert choice_reward([answer(content)], **columns) == [expected]
+        assert choice_reward([content], **columns) == [0.0]  # no tags
+
+    def test_yes_and_no(self):
+        columns = {"choice": ["Yes", "No"], "choices": [["Yes", "No"]] * 2}
+        assert choice_reward([answer("yes"), answer("yes")], **columns) == [1.0, 0.0]
+
+    def test_the_right_one_has_to_be_possible(self):
+        with pytest.raises(ValueError, match="'tie' is not among the choices"):
+            choice_reward([answer("A")], choice=["tie"], choices=[["A", "B"]])
+
+    def test_as_accuracy_of_the_temporal_and_length_rewards(self):
+        columns = {
+            "completions": [answer("A"), answer("B")],
+            "contrast_completions": [[answer("B")], [answer("B")]],
+            "group": [0, 0],
+            "kind": ["video"] * 2,
+            "choice": ["A"] * 2,
+            "choices": [["A", "B"]] * 2,
+            "completion_ids": [[1] * 400] * 2,
+            "accuracy": choice_reward,
+        }
+        assert temporal_reward(**columns) == [0.3, 0.3]  # 0.5 > 0.8 * 0
+        assert temporal_reward(**columns, variant="official") == [0.3, 0.0]
+        assert length_reward(**columns, variant="official") == [0.0, 0.0]  # a single right one
+        columns["completions"] = [answer("A")] * 2
+        assert length_reward(**columns, variant="official") == [0.2, 0.2]
+
+
 @pytest.mark.parametrize("variant", ["paper", "official"])
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", [name for name in REWARDS if name not in ("choice", "reason_format")])
 def test_one_signature_row_order_and_gold(name, variant):
     """Every reward takes the same columns, moves with its rows, and gives gold answers the most."""
     scores = [80, 20, "good", 79, 4, 80, 55, 100]
     columns = {**one_group(scores, [20, 30, 80, 20]), "completion_ids": [[1] * length for length in range(316, 324)]}
     columns["group"] = [1, 1, 2, 2, 1, 2, 1, 2]
+    columns["target"] = [[80.0] if number == 1 else [70.0] for number in columns["group"]]
     columns["contrast_completions"] = [[answer(20)]] * 8
     columns["prompts"] = ["rate it"] * 8  # TRL passes what nobody asked for, too
-    options = {} if name == "format" else {"variant": variant}
-    values = REWARDS[name](**columns, **options)
+    columns["choice"], columns["choices"] = [None] * 8, [None] * 8
+    values = REWARDS[name](**columns, variant=variant)
     assert len(values) == 8
 
     order = [5, 2, 7, 0, 3, 6, 1, 4]
     moved = {column: [cells[row] for row in order] for column, cells in columns.items()}
-    assert REWARDS[name](**moved, **options) == pytest.approx([values[row] for row in order])
+    assert REWARDS[name](**moved, variant=variant) == pytest.approx([values[row] for row in order])
 
-    gold = {**columns, "completions": [answer(80)] * 8, "completion_ids": [[1] * 400] * 8}
-    best = REWARDS[name](**gold, **options)
+    gold = {**columns, "completions": [answer(truth) for (truth,) in columns["target"]]}
+    best = REWARDS[name](**{**gold, "completion_ids": [[1] * 400] * 8}, variant=variant)
     assert all(least <= most for least, most in zip(values, best, strict=True))
     assert len(set(best)) == 1
+
+
+def test_choices_move_with_their_rows_too():
+    texts = ["<reason>a</reason><answer>Yes</answer>", "<reason>a</reason><answer>No</answer>", "Yes"]
+    columns = {"choice": ["Yes", "Yes", "No"], "choices": [["Yes", "No"]] * 3}
+    assert choice_reward(texts, **columns) == [1.0, 0.0, 0.0]
+    assert reason_format_reward(texts, **columns) == [1.0, 1.0, 0.0]
+    turned = {name: cells[::-1] for name, cells in columns.items()}
+    assert choice_reward(texts[::-1], **turned) == [0.0, 0.0, 1.0]
+    assert reason_format_reward(texts[::-1], **turned) == [0.0, 1.0, 1.0]

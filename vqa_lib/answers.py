@@ -6,6 +6,7 @@ its place, which rewards noise.
 """
 
 import re
+from collections.abc import Sequence
 
 from vqa_lib.records import Scale
 
@@ -15,6 +16,9 @@ NUMBER = r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
 DENOMINATOR = rf"\s*+(?:/|out\s++of)\s*+(?P<of>{NUMBER})"
 SCORE = rf"(?P<quote>[\"']?+)\s*+(?P<number>{NUMBER})(?:{DENOMINATOR})?+\s*+(?P=quote)"
 BARE_SCORE = re.compile(SCORE)
+CHOICE = re.compile(
+    r"(?P<key>(?P<mark>[\"'])[^\"']*+(?P=mark)\s*+:\s*+)?+(?P<quote>[\"']?+)(?P<choice>[^\"'{}.]++)\.?+(?P=quote)\s*+\.?+"
+)
 NAMED_SCORE = re.compile(rf"\s*+(?P<mark>[\"'])(?P<name>[^\"']*+)(?P=mark)\s*+:\s*+{SCORE}\s*+")
 
 
@@ -144,3 +148,35 @@ def parse_dimensions(text: str, dimensions: list[str], scale: Scale) -> dict[str
     if any(names.count(name) != 1 or scores[name] is None for name in dimensions):
         return None
     return {name: scores[name] for name in dimensions}
+
+
+def parse_choice(text: str, choices: Sequence[str]) -> str | None:
+    """The one of `choices` that a response chooses, spelt as it is there.
+
+    **Source**: ours. VQ-Insight's official prompt asks for "Video A" and for the letter alone in one breath, so a
+    choice may be given by its last word, where only one of them ends so.
+
+    Upper and lower case are one; quotes, a full stop, and a JSON object around it (whatever its key) are taken off.
+    None for anything else: no answer tag, none of the choices, several, words around it.
+
+    Example:
+        >>> parse_choice("<answer>video b.</answer>", ["Video A", "Video B"])
+        'Video B'
+        >>> parse_choice('<answer>{"choice": "A"}</answer>', ["Video A", "Video B"])
+        'Video A'
+        >>> parse_choice("<answer>Yes and no</answer>", ["Yes", "No"]) is None
+        True
+    """
+    answer = answer_text(text)
+    if answer is None:
+        return None
+    body = answer.strip()
+    braces = body[:1] == "{" and body[-1:] == "}"
+    match = CHOICE.fullmatch(body[1:-1].strip() if braces else body)
+    if match is None or (braces and not match["key"]):
+        return None
+    given = " ".join(match["choice"].casefold().split())
+    spellings = [(choice, " ".join(choice.casefold().split())) for choice in choices]
+    named = [choice for choice, spelling in spellings if spelling == given]
+    named = named or [choice for choice, spelling in spellings if spelling.split()[-1] == given]
+    return named[0] if len(named) == 1 else None

@@ -1,4 +1,4 @@
-"""The command `vqa`: run a notebook, show its parameters, look data over, write the miniature world, score videos.
+"""The command `vqa`: run a notebook, show its parameters, look data over, write miniatures, score videos, judge scores.
 
 Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
 """
@@ -16,6 +16,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+metrics_app = typer.Typer(help="Judge predictions from a CSV, whoever made them; prints JSON.", no_args_is_help=True)
+app.add_typer(metrics_app, name="metrics")
 
 Notebook = Annotated[str, typer.Argument(help='Such as "vq_insight/stage1_image", or the path of the .ipynb.')]
 Profile = Annotated[str, typer.Option(help="Size of the run: a file in params/profiles; tiny: the notebook as it is.")]
@@ -166,6 +169,33 @@ def score(
         _print_summary(rows, len(found), failures)
     if out:
         typer.echo(f"scores: {out}")
+
+
+CsvFile = Annotated[Path, typer.Argument(metavar="FILE.csv")]
+Seed = Annotated[int, typer.Option(help="Of the bootstrap resamples.")]
+Resamples = Annotated[int, typer.Option(min=1, help="Bootstrap resamples of each interval.")]
+
+
+@metrics_app.command("scores")
+@user_errors()
+def metrics_of_scores(file: CsvFile, seed: Seed = 0, resamples: Resamples = 1000) -> None:
+    """Columns prediction and mos, maybe dataset: SRCC, KRCC, PLCC and RMSE, raw and after a logistic."""
+    import json
+
+    from vqa_lib.metrics_files import judge_scores
+
+    typer.echo(json.dumps(judge_scores(file, seed, resamples), indent=2))
+
+
+@metrics_app.command("pairs")
+@user_errors()
+def metrics_of_pairs(file: CsvFile, seed: Seed = 0, resamples: Resamples = 1000) -> None:
+    """Columns margin (score of A minus score of B) and label (A, B or tie): tau with its threshold, and diff."""
+    import json
+
+    from vqa_lib.metrics_files import judge_pairs
+
+    typer.echo(json.dumps(judge_pairs(file, seed, resamples), indent=2))
 
 
 def _readable(files: list[Path], kind: str, skip: bool) -> list[Path]:

@@ -25,10 +25,13 @@ def prompt_kind(prompt: str) -> str:
     """What a prompt asks about, "image" or "video".
 
     Raises:
-        ScoreError: there is no such prompt; the message lists those there are.
+        ScoreError: there is no such prompt, or it asks for something else than one score; the message lists those that
+            do.
     """
-    if prompt not in PROMPTS:
-        raise ScoreError(f"unknown prompt {prompt!r}; the prompts are: {', '.join(PROMPTS)}")
+    if prompt not in PROMPTS or not PROMPTS[prompt].single_score:
+        known = ", ".join(name for name, known in PROMPTS.items() if known.single_score)
+        what = "unknown prompt" if prompt not in PROMPTS else "no prompt for one score:"
+        raise ScoreError(f"{what} {prompt!r}; the prompts are: {known}")
     return "image" if prompt.endswith("/image") else "video"
 
 

@@ -8,11 +8,25 @@ from vqa_lib.metrics import Metric, parse_failures, score_metrics, share_above
 from vqa_lib.paths import PACKAGE
 from vqa_lib.results import RunFolder
 
-METRIC_NAMES = {"srcc": "SRCC", "krcc": "KRCC", "plcc": "PLCC", "plcc_4pl": "PLCC (4PL)", "rmse_4pl": "RMSE (4PL)"}
+METRIC_NAMES = {
+    "srcc": "SRCC",
+    "krcc": "KRCC",
+    "plcc": "PLCC",
+    "plcc_4pl": "PLCC (4PL)",
+    "plcc_5pl": "PLCC (5PL)",
+    "rmse_4pl": "RMSE (4PL)",
+    "rmse_5pl": "RMSE (5PL)",
+    "tau": "tau",
+    "diff": "diff",
+    "accuracy": "accuracy",
+}
 
 
 def published(table: str) -> pd.DataFrame:
-    """A table of a paper as printed there: method, dataset, metric, value, source.
+    """A table of a paper as printed there: method, dataset, metric, value, source, printed (the value digit by digit).
+
+    Named vq_insight_table1 to 6, vqathinker_table1 to 8, finger_table1 to 3. dataset: name/split, with a dimension as a
+    third part, or "overall/..." for the paper's own averages. A cell that the paper leaves open has no row.
 
     Example:
         >>> published("vq_insight_table3").query("method == 'VQ-Insight' and metric == 'srcc'")["value"].tolist()
@@ -22,7 +36,7 @@ def published(table: str) -> pd.DataFrame:
     if not path.exists():
         known = sorted(file.stem for file in path.parent.glob("*.csv"))
         raise FileNotFoundError(f"no published table {table!r}; known: {known}")
-    return pd.read_csv(path)
+    return pd.read_csv(path).assign(printed=pd.read_csv(path, dtype=str)["value"])
 
 
 def measure(predictions: pd.DataFrame, model: str, resamples: int = 1000) -> list[dict]:
@@ -81,7 +95,7 @@ def beside_paper(
             "method": method,
             "whose": source,
             "metric": METRIC_NAMES[metric],
-            **{row.dataset: f"{row.value:.3f}" for row in part.itertuples()},
+            **{row.dataset: row.printed for row in part.itertuples()},
         }
         for (method, source, metric), part in paper.groupby(["method", "source", "metric"], sort=False)
         if metric in metrics

@@ -53,7 +53,7 @@ def response(description: str, score: float) -> str:
 def tokenizer_texts(seed: int = 0) -> list[str]:
     """What the starter's tokenizer learns its words from: the prompts, and responses to imagined clips."""
     random = np.random.default_rng(seed)
-    texts = [prompt.text for prompt in PROMPTS.values()] * 40
+    texts = [PROMPTS[name].text for name in ("vq_insight/image", "vq_insight/natural")] * 40
     texts += ["system\nYou are a helpful assistant.", "user\n", "assistant\n"] * 40
     for number in range(600):
         kind = "image" if number % 3 == 0 else "video"
