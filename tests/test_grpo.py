@@ -528,6 +528,20 @@ class TestRefusals:
             train(answering_folder, videos[:1], NATURAL, SMALL, tmp_path / "run", frame_cache)
         assert not (tmp_path / "run").exists()
 
+    @pytest.mark.parametrize(
+        ("recipe", "reason"),
+        [
+            ("finger/sft", "has no rewards"),
+            ("vqathinker", "motion branch"),
+            ("vq_insight/preference", "other than one score"),
+            ("vq_insight/multi_dim", "other than one score"),
+        ],
+    )
+    def test_a_recipe_that_cannot_be_trained_yet(self, answering_folder, videos, frame_cache, tmp_path, recipe, reason):
+        with pytest.raises(ValueError, match=reason):
+            train(answering_folder, videos, RECIPES[recipe], SMALL, tmp_path / "run", frame_cache)
+        assert not (tmp_path / "run").exists()
+
     def test_a_contrast_recipe_without_contrast_responses(self, answering_folder, videos, frame_cache, tmp_path):
         with pytest.raises(ValueError, match="contrast must be >= 1, got 0"):
             train(answering_folder, videos, NATURAL, replace(SMALL, contrast=0), tmp_path / "run", frame_cache)

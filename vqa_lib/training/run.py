@@ -14,6 +14,7 @@ from trl import GRPOConfig
 
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.loading import load_model, lora_config
+from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import ScoredClip
 from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
@@ -177,6 +178,10 @@ def train_grpo(
         return trained
     if len(clips) < settings.queries:
         raise ValueError(f"{len(clips)} clips are too few for steps of {settings.queries} queries")
+    if not recipe.rewards:
+        raise ValueError("the recipe has no rewards: it is for supervised training on given responses, not for GRPO")
+    if recipe.motion or not PROMPTS[recipe.prompt].single_score:
+        raise ValueError("recipes with a motion branch, or with answers other than one score, cannot be trained yet")
     if recipe.contrast and settings.contrast < 1:
         raise ValueError(
             f"the temporal reward compares with shuffled frames: contrast must be >= 1, got {settings.contrast}"
