@@ -8,6 +8,7 @@ import re
 import pandas as pd
 import pytest
 
+from vqa_lib.datasets.catalogue import DATASETS
 from vqa_lib.metrics import overall
 from vqa_lib.paths import PACKAGE
 from vqa_lib.tables import published
@@ -46,7 +47,7 @@ OUT_OF_DOMAIN = {
     "live_yt_gaming/all": 600,
     "cgvds/all": 357,
     "live_yt_hfr/all": 480,
-    "waterloo_ivc_4k/all": 1200,
+    "waterloo_4k/all": 1200,
     "vdpve/train": 839,
 }
 # (table, method, overall column, metric): printed "Overall" that its own row does not give
@@ -78,6 +79,12 @@ def test_whole_and_well_formed(name):
         percent = table["metric"].isin(["tau", "diff", "accuracy"]) | (paper == "finger")
         assert table["value"].where(percent, table["value"] * 100).between(-100, 100).all()
         assert (table["value"].where(percent, 100) > 1).all()  # per cent where the paper prints per cent
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_data_sets_are_called_as_in_the_catalogue(name):
+    known = {*DATASETS, "overall", "vbench"}  # an average of data sets; a benchmark of generators
+    assert set(published(name)["dataset"].str.split("/").str[0]) <= known
 
 
 @pytest.mark.parametrize("name", ["vqathinker_table1", "vqathinker_table7", "vqathinker_table8"])
@@ -136,7 +143,7 @@ def test_question_answering_overall_lies_between_its_parts():
     The question counts must have differed between them. InternVL3's parts are too near each other to tell.
     """
     table = cells("vqathinker_table3").unstack("dataset").droplevel("metric")
-    whole, part, total = (table[f"qbench_video/dev/{name}"] for name in ("global", "referring", "overall"))
+    whole, part, total = (table[f"q_bench_video/dev/{name}"] for name in ("global", "referring", "overall"))
     assert total.between(
         pd.concat([whole, part], axis=1).min(axis=1), pd.concat([whole, part], axis=1).max(axis=1)
     ).all()
@@ -148,7 +155,7 @@ def test_improvements_that_the_texts_state():
     oob = "overall/out_of_domain"
     srcc = cells("vqathinker_table1").xs((oob, "srcc"), level=("dataset", "metric"))
     assert cells("vqathinker_table7")["GRPO", oob, "srcc"] / srcc.max() == pytest.approx(1.191, abs=6e-4)
-    reasons = cells("vqathinker_table3").xs("qbench_video/dev/overall", level="dataset").droplevel("metric")
+    reasons = cells("vqathinker_table3").xs("q_bench_video/dev/overall", level="dataset").droplevel("metric")
     assert reasons["VQA2-Assistant"] - reasons["VQAThinker"] == pytest.approx(1.76)
     lgvq = cells("vq_insight_table2")
     for metric, gain in (("plcc", 0.051), ("srcc", 0.059)):
@@ -195,7 +202,7 @@ def test_finger_agrees_with_itself():
 
 def test_baselines_that_finger_and_vq_insight_share():
     theirs, others = cells("finger_table3"), cells("vq_insight_table1")
-    assert theirs["VideoScore", "monetbench/test"].equals(others["VideoScore", "monetbench/test"])
+    assert theirs["VideoScore", "visionreward_pairs/test"].equals(others["VideoScore", "visionreward_pairs/test"])
     # VQAScore differs between the two papers: 56.10 and 59.50 here, 54.00 and 59.39 there.
-    assert theirs["VQAScore", "monetbench/test"][["tau", "diff"]].tolist() == [56.10, 59.50]
-    assert others["VQAScore", "monetbench/test"][["tau", "diff"]].tolist() == [54.00, 59.39]
+    assert theirs["VQAScore", "visionreward_pairs/test"][["tau", "diff"]].tolist() == [56.10, 59.50]
+    assert others["VQAScore", "visionreward_pairs/test"][["tau", "diff"]].tolist() == [54.00, 59.39]
