@@ -183,9 +183,7 @@ def train_grpo(
     if recipe.motion or not PROMPTS[recipe.prompt].single_score:
         raise ValueError("recipes with a motion branch, or with answers other than one score, cannot be trained yet")
     if recipe.contrast and settings.contrast < 1:
-        raise ValueError(
-            f"the temporal reward compares with shuffled frames: contrast must be >= 1, got {settings.contrast}"
-        )
+        raise ValueError(f"the recipe compares with perturbed frames: contrast must be >= 1, got {settings.contrast}")
     if unreadable := check_readable([(clip.path, clip.kind) for clip in clips]):
         listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")

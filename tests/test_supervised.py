@@ -1,0 +1,84 @@
+"""Eyes that start as a power spectrum, and supervised training that encodes each clip once."""
+
+import pytest
+import torch
+
+from vqa_lib.models.dialogue import batch
+from vqa_lib.models.loading import load_model
+from vqa_lib.models.starter import encode_all, response
+from vqa_lib.models.tiny import build_tiny_qwen, cosine_patches, open_eyes
+from vqa_lib.paths import STARTER
+from vqa_lib.training.supervised import train_eyes, train_to_answer, what_is_seen
+from vqa_lib.video import FramePolicy
+
+POLICY = FramePolicy(count=4, max_pixels=84 * 56)
+
+
+@pytest.fixture
+def starter():
+    return load_model(STARTER)
+
+
+@pytest.fixture
+def prompts(starter, images, videos, frame_cache):
+    return encode_all(starter[1], [*images[:2], *videos[:4]], POLICY, frame_cache)
+
+
+def test_eyes_start_with_the_squares_of_unit_filter_responses(tmp_path, prompts):
+    build_tiny_qwen(tmp_path, ["a video"], hidden=64, layers=1)
+    model, _ = load_model(tmp_path)
+    patches = torch.cat([prompt.pixels for prompt in prompts]).float()
+    open_eyes(model, patches)
+    embedding = model.model.visual.patch_embed.proj.weight.flatten(1)
+    responses = patches @ embedding.T
+    filters = cosine_patches(64).flatten(1)
+    assert torch.allclose(torch.cosine_similarity(embedding, filters), torch.ones(64), atol=1e-5)
+    assert responses.std(0).median().item() == pytest.approx(1.0, abs=0.01)
+    mlp = model.model.visual.blocks[0].mlp
+    values = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    units = torch.nn.functional.silu(values @ mlp.gate_proj.weight.T) * (values @ mlp.up_proj.weight.T)
+    assert torch.allclose(units[:, :64] + units[:, 64:128], values**2, atol=1e-5)
+
+
+def test_what_is_seen_does_not_depend_on_the_question_left_out(starter, prompts):
+    model, _ = starter
+    with torch.no_grad():
+        seen = what_is_seen(model, prompts)
+        inputs = batch(prompts, model.config.text_config.pad_token_id)
+        inputs |= {name: inputs[name].float() for name in inputs if name.startswith("pixel_values")}
+        hidden = model.model(**inputs).last_hidden_state
+    visual = (inputs["mm_token_type_ids"] > 0).unsqueeze(-1)
+    assert torch.allclose(seen, (hidden * visual).sum(1) / visual.sum(1), atol=1e-5)
+
+
+def test_answers_are_learnt_and_the_vision_tower_stays(starter, prompts):
+    model, processor = starter
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    log = train_to_answer(
+        model, processor.tokenizer, prompts, lambda index, random: response("The clip is clean.", 50), 16, 6, peak=5e-3
+    )
+    assert log[-1]["loss"] < log[0]["loss"] / 2
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed and not any("visual" in name for name in changed)
+
+
+def test_the_first_loss_is_that_of_plain_transformers(starter, prompts):
+    model, processor = starter
+    tokenizer = processor.tokenizer
+    text = response("The video has mild blur.", 71.5)
+    completion = tokenizer(text + tokenizer.eos_token)["input_ids"]
+    inputs = batch(prompts, tokenizer.pad_token_id, [completion] * len(prompts))
+    inputs |= {name: inputs[name].float() for name in inputs if name.startswith("pixel_values")}
+    labels = inputs["input_ids"].clone()
+    labels[:, : -len(completion)] = -100
+    with torch.no_grad():
+        plain = model(**inputs, labels=labels).loss.item()
+    log = train_to_answer(model, tokenizer, prompts, lambda index, random: text, 1, size=len(prompts))
+    assert log[0]["loss"] == pytest.approx(plain, rel=1e-5)
+
+
+def test_eyes_learn_what_is_asked_of_them(starter, prompts):
+    model, _ = starter
+    strengths = torch.linspace(0, 1, len(prompts))[:, None].expand(-1, 10).numpy()
+    log = train_eyes(model, prompts, strengths, steps=12, size=len(prompts), peak=2e-3)
+    assert log[-1]["loss"] < log[0]["loss"] / 2
