@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vqa_lib.datasets.annotations import DatasetError, Folder, Notes, Rows, plain_name
+from vqa_lib.datasets.annotations import DatasetError, Folder, Notes, Rows, collect, plain_name
 from vqa_lib.datasets.tables import read_parquet
+from vqa_lib.records import Pair
 
 _LINK = re.compile(r"https?://[^/]+/", re.IGNORECASE)
 VIDEOS_OPTION = {"videos": "the folder below the root that has the clips, where it is not one of those in the layout"}
@@ -79,3 +80,37 @@ def plain_text(value: object, what: str) -> str:
     except UnicodeEncodeError:
         raise DatasetError(f"the {what} {value!r} is not text in UTF-8") from None
     return value
+
+
+def read_pairs(
+    dataset: str,
+    rows: Rows,
+    answers: dict[str, str],
+    published: str,
+    folders: Iterable[str],
+    root: Path,
+    notes: Notes,
+    videos: str | None = None,
+) -> list[Pair]:
+    """Pairs named by split and row, from rows with the cells prompt, first, second, answer, split and number.
+
+    answers: what the file says -> preference. published: what the file calls the answer, for errors. folders, videos:
+    see `clip_files`.
+    """
+    folder = Folder(root)
+
+    def pair(row: dict) -> Pair:
+        if not isinstance(row["answer"], str) or row["answer"] not in answers:
+            raise DatasetError(f"{published} must be one of {list(answers)}, found {row['answer']!r}")
+        return Pair(
+            name=f"{row['split']}/{row['number']}",
+            first=folder.find(*clip_files(clip_name(row["first"]), folders, videos)),
+            second=folder.find(*clip_files(clip_name(row["second"]), folders, videos)),
+            kind="video",
+            preference=answers[row["answer"]],
+            dataset=dataset,
+            split=row["split"],
+            prompt=plain_text(row["prompt"], "prompt"),
+        )
+
+    return collect(rows, pair, notes)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from vqa_lib.datasets.annotations import DatasetError, Folder, Notes, Rows, collect
+from vqa_lib.datasets.annotations import Folder, Notes, Rows
 from vqa_lib.datasets.dataset import Dataset, by_prompt
-from vqa_lib.datasets.downloads import VIDEOS_OPTION, clip_files, clip_name, plain_text, sharded_rows
+from vqa_lib.datasets.downloads import VIDEOS_OPTION, read_pairs, sharded_rows
 from vqa_lib.datasets.tables import read_json, read_objects
 from vqa_lib.records import Pair
 
@@ -22,33 +22,17 @@ def _rows(root: Path, notes: Notes) -> Rows:
     if path.is_file() and not any(list(root.glob(pattern)) for patterns in SPLITS.values() for pattern in patterns):
         Folder(root).find(RE_EXPORT)  # refuses a link out of the root
         notes.files.append(path)
-        columns = {"prompt": "prompt", "left": "video_left", "right": "video_right", "vote": "vote_type"}
+        columns = {"prompt": "prompt", "first": "video_left", "second": "video_right", "answer": "vote_type"}
         for number, (where, row) in enumerate(read_objects(path, notes, read_json(path), columns)):
             yield where, {**row, "split": "test", "number": number}
         return
-    columns = {"prompt": "prompt", "left": "left_video", "right": "right_video", "vote": "vote_type"}
+    columns = {"prompt": "prompt", "first": "left_video", "second": "right_video", "answer": "vote_type"}
     yield from sharded_rows(root, SPLITS, columns, notes)
 
 
 def read_genai_bench(root: Path, notes: Notes, videos: str | None = None) -> list[Pair]:
     """Pairs named by split and row; splits test and test_v1, or test alone from the re-export."""
-    folder = Folder(root)
-
-    def pair(row: dict) -> Pair:
-        if not isinstance(row["vote"], str) or row["vote"] not in VOTES:
-            raise DatasetError(f"vote_type must be one of {list(VOTES)}, found {row['vote']!r}")
-        return Pair(
-            name=f"{row['split']}/{row['number']}",
-            first=folder.find(*clip_files(clip_name(row["left"]), FOLDERS, videos)),
-            second=folder.find(*clip_files(clip_name(row["right"]), FOLDERS, videos)),
-            kind="video",
-            preference=VOTES[row["vote"]],
-            dataset="genai_bench",
-            split=row["split"],
-            prompt=plain_text(row["prompt"], "prompt"),
-        )
-
-    return collect(_rows(root, notes), pair, notes)
+    return read_pairs("genai_bench", _rows(root, notes), VOTES, "vote_type", FOLDERS, root, notes, videos)
 
 
 GENAI_BENCH = Dataset(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vqa_lib.datasets.annotations import DatasetError, Folder, Notes, Rows, collect, parse_mos
 from vqa_lib.datasets.dataset import Dataset, by_prompt
-from vqa_lib.datasets.downloads import VIDEOS_OPTION, clip_files, clip_name, plain_text, sharded_rows
+from vqa_lib.datasets.downloads import VIDEOS_OPTION, clip_files, clip_name, plain_text, read_pairs, sharded_rows
 from vqa_lib.datasets.tables import read_lines
 from vqa_lib.records import Pair, Question, Scale, ScoredClip
 
@@ -147,24 +147,9 @@ def _is_one_of(value: object, known) -> bool:
 
 def read_visionreward_pairs(root: Path, notes: Notes, videos: str | None = None) -> list[Pair]:
     """Pairs of one prompt, named by split and row; splits regression and test (MonetBench)."""
-    folder = Folder(root)
-
-    def pair(row: dict) -> Pair:
-        if not isinstance(row["answer"], str) or row["answer"] not in PREFERENCES:
-            raise DatasetError(f"standard_answer must be one of {list(PREFERENCES)}, found {row['answer']!r}")
-        return Pair(
-            name=f"{row['split']}/{row['number']}",
-            first=folder.find(*clip_files(clip_name(row["first"]), FOLDERS, videos)),
-            second=folder.find(*clip_files(clip_name(row["second"]), FOLDERS, videos)),
-            kind="video",
-            preference=PREFERENCES[row["answer"]],
-            dataset="visionreward_pairs",
-            split=row["split"],
-            prompt=plain_text(row["prompt"], "prompt"),
-        )
-
     columns = {"prompt": "prompt", "answer": "standard_answer", "first": "video1_path", "second": "video2_path"}
-    return collect(sharded_rows(root, PAIRS, columns, notes), pair, notes)
+    rows = sharded_rows(root, PAIRS, columns, notes)
+    return read_pairs("visionreward_pairs", rows, PREFERENCES, "standard_answer", FOLDERS, root, notes, videos)
 
 
 _COMMON = {

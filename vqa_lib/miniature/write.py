@@ -82,11 +82,10 @@ ALL_SOURCES = {**SOURCES, **generated_clips.SOURCES}
 
 
 def _draw_all(
-    source: Source | GeneratedSource, seed: int, count: int, pool: ProcessPoolExecutor | None, label: str
+    source: Source | GeneratedSource, seed: int, count: int, pool: ProcessPoolExecutor, label: str
 ) -> list[DrawnClip] | list[GeneratedClip]:
     draw = partial(draw_generated if isinstance(source, GeneratedSource) else draw_clip, source, seed)
-    drawn = pool.map(draw, range(count), chunksize=16) if pool else map(draw, range(count))
-    return list(tqdm(drawn, total=count, desc=label, unit="clip"))
+    return list(tqdm(pool.map(draw, range(count), chunksize=16), total=count, desc=label, unit="clip"))
 
 
 def folder_digest(folder: Path) -> str:
