@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vqa_lib.answers import parse_score, reasoning_text
-from vqa_lib.models.dialogue import encode
+from vqa_lib.models.families import encode
 from vqa_lib.models.rollouts import respond
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.video import FramePolicy, VideoError, read_frames
@@ -89,11 +89,10 @@ def score_files(
                     raise
                 failures.append(error)
                 continue
-            prompts.append(encode(processor, frames, kind, PROMPTS[prompt].text))
+            prompts.append(encode(processor, [(frames, kind)], PROMPTS[prompt].text))
             read.append(file)
-        for file, response in zip(
-            read, respond(model, processor, prompts, max_completion) if read else [], strict=True
-        ):
+        responses = respond(model, processor, prompts, max_completion) if read else []
+        for file, (response,) in zip(read, responses, strict=True):
             score, reasoning = parse_score(response, scale), reasoning_text(response)
             yield dict(zip(COLUMNS, [str(file), score, reasoning and reasoning.strip(), response], strict=True))
 

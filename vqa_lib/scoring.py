@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from vqa_lib.answers import parse_score
 from vqa_lib.frame_cache import FrameCache
-from vqa_lib.models.dialogue import encode
+from vqa_lib.models.families import encode
 from vqa_lib.models.loading import load_model
-from vqa_lib.models.rollouts import respond
+from vqa_lib.models.rollouts import draws, respond
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import Scale, ScoredClip, rescale
@@ -50,17 +51,21 @@ def score_clips(
     batch_size: int = 32,
     max_completion: int = 768,
     seed: int = 0,
+    samples: int | None = None,
+    sampling: dict | None = None,
     settings: dict | None = None,
 ) -> pd.DataFrame:
-    """Greedy score and reasoning of every clip.
+    """Score and reasoning of every clip: greedy, or the mean over several samples from one prefilled prompt.
 
     output: a .jsonl file; lines already there are kept. order: None for the frames as they are, or a name in
-    `perturb.ORDERS`: the same perturbed copy of a clip for every model with the same seed. settings: whatever else
+    `perturb.ORDERS`: the same perturbed copy of a clip for every model with the same seed. samples: draw so many responses a clip instead, shaped by `sampling` (temperature, top_p,
+    top_k). settings: whatever else
     decides the scores (the model's digest, say); a file made with other settings is refused, not mixed.
 
     Returns:
         One row a clip in the order given: dataset, split, name, mos (published scale), target (mos on the prompt's
-        scale), prediction (prompt's scale; NaN where the response holds no readable score), response.
+        scale), prediction (prompt's scale; NaN where the response holds no readable score), response. With samples: `predictions` and `responses` are lists, one entry a
+        sample, prediction the mean of those that can be read, and response the first.
 
     Raises:
         ValueError: the output file belongs to other settings.
@@ -74,6 +79,7 @@ def score_clips(
         "order": order,
         "seed": seed,
         "max_completion": max_completion,
+        **({"samples": samples, "sampling": sampling} if samples else {}),
         **(settings or {}),
     }
     settings_file = output.with_suffix(".settings.json")
@@ -96,9 +102,11 @@ def score_clips(
             by_length = sorted(range(len(block)), key=lambda number: len(prompts[number].ids))
             for first in range(0, len(block), batch_size):
                 chosen = by_length[first : first + batch_size]
-                texts = respond(model, processor, [prompts[number] for number in chosen], max_completion)
-                for number, text in zip(chosen, texts, strict=True):
-                    file.write(json.dumps(_row(block[number], text, scale), ensure_ascii=False) + "\n")
+                asked = [prompts[number] for number in chosen]
+                uniform = _draws([block[number] for number in chosen], samples, max_completion, seed)
+                responses = respond(model, processor, asked, max_completion, uniform, **(sampling or {}))
+                for number, texts in zip(chosen, responses, strict=True):
+                    file.write(json.dumps(_row(block[number], texts, scale), ensure_ascii=False) + "\n")
                 file.flush()
                 bar.update(len(chosen))
     return predictions_table(output, clips)
@@ -115,19 +123,28 @@ def _encode(processor, clip, prompt, policy, cache, order, seed):
     if order is not None:
         key = [seed, *clip.name.encode()]
         frames = reorder(frames, ORDERS[order](len(frames.pixels), np.random.default_rng(key)))
-    return encode(processor, frames, clip.kind, PROMPTS[prompt].text)
+    return encode(processor, [(frames, clip.kind)], PROMPTS[prompt].text)
 
 
-def _row(clip: ScoredClip, response: str, scale: Scale) -> dict:
-    return {
+def _draws(clips: list[ScoredClip], samples: int | None, max_completion: int, seed: int) -> torch.Tensor | None:
+    # A clip's samples depend on its name, not on what is scored beside it.
+    keys = [(seed, sample, *clip.name.encode()) for clip in clips for sample in range(samples or 0)]
+    return draws(keys, max_completion) if samples else None
+
+
+def _row(clip: ScoredClip, responses: list[str], scale: Scale) -> dict:
+    predictions = [parse_score(response, scale) for response in responses]
+    read = [prediction for prediction in predictions if prediction is not None]
+    row = {
         "dataset": clip.dataset,
         "split": clip.split,
         "name": clip.name,
         "mos": clip.mos,
         "target": rescale(clip.mos, clip.scale, scale),
-        "prediction": parse_score(response, scale),
-        "response": response,
+        "prediction": sum(read) / len(read) if read else None,
+        "response": responses[0],
     }
+    return row if len(responses) == 1 else row | {"predictions": predictions, "responses": responses}
 
 
 def predictions_table(path: str | Path, clips: list[ScoredClip] | None = None) -> pd.DataFrame:

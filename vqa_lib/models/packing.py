@@ -1,91 +1,119 @@
-"""One row for a prompt and all its completions: the prompt is computed once, however many completions it has.
+"""One stream for prompts and all their completions: each prompt is computed once, however many completions it has.
 
-    [prompt without its last token | last token, completion 1 | last token, completion 2 | ...]
+    [prompt 1 | prompt 2 | ... | last token of its prompt, completion 1 | last token of its prompt, completion 2 | ...]
 
-Each piece after the prompt sees the prompt and itself, at the positions it would have alone, so log-probabilities and
-gradients are those of separate rows (tests hold both to 1e-5). The prompt's last token is repeated because it predicts
-the first token of every completion.
+Every completion sees its prompt and itself, at the positions it would have alone, so log-probabilities and gradients
+are those of separate rows (tests hold both to 1e-5). A prompt's last token stands with its completions, because it
+predicts their first token. Nothing is padded: all arithmetic but attention's is done for real tokens only.
 """
 
 from dataclasses import dataclass
 
 import torch
+from trl.kernels import ChunkedLogProbFunction
 
-from vqa_lib.models.dialogue import EncodedPrompt, pad, positions
-from vqa_lib.models.rollouts import core
+from vqa_lib.models.dialogue import EncodedPrompt, pad
+from vqa_lib.models.families import core, prompt_positions, visual_inputs, whole
+from vqa_lib.models.shared_prefix import Stream, share_prefixes
+
+VOCABULARY_CHUNK = 32768  # words whose logits are in memory at once
 
 
 @dataclass(frozen=True)
-class PackedRows:
-    """Model inputs for P packed rows of length L, and where the tokens of the B completions stand in them.
+class Packed:
+    """Model inputs for one stream, and where the B completions' tokens stand among its N completion tokens.
 
-    inputs: input_ids (P, L), position_ids (3, P, L), attention_mask, labels (P, L; -100 outside completions).
-    places: (B, C) flat places in the model's (P, L - 1) next-token log-probabilities. real: (B, C) False for padding.
+    inputs: input_ids (1, T), position_ids (3 or 1, 1, T), attention_mask (a `Stream`), shift_labels (1, N). index:
+    (B, C) into the N log-probabilities. real: (B, C) False for padding.
     """
 
     inputs: dict
-    places: torch.Tensor
+    index: torch.Tensor
     real: torch.Tensor
 
-    def to(self, device) -> "PackedRows":
-        mask = {name: value.to(device) for name, value in self.inputs["attention_mask"].items()}
-        inputs = {name: value.to(device) for name, value in self.inputs.items() if name != "attention_mask"}
-        return PackedRows({**inputs, "attention_mask": mask}, self.places.to(device), self.real.to(device))
-
     def rows(self, per_token: torch.Tensor) -> torch.Tensor:
-        """Values (P, L - 1) of the packed rows as (B, C), zero where a completion has ended."""
-        return per_token.flatten()[self.places] * self.real
+        """Values (1, N) of the completion tokens as (B, C), zero where a completion has ended."""
+        return per_token[0][self.index] * self.real
 
 
-def prompt_positions(model, prompt: EncodedPrompt) -> torch.Tensor:
-    """mRoPE positions of a prompt alone, (3, length)."""
-    ids = prompt.ids[None]
-    arguments = {"mm_token_type_ids": prompt.token_types[None], "attention_mask": torch.ones_like(ids)}
-    return core(model).get_rope_index(ids, **arguments, **positions([prompt]))[0][:, 0]
+def stream(
+    prompts: list[EncodedPrompt],
+    places: list[torch.Tensor],
+    owners: list[int],
+    rows: list[torch.Tensor],
+    device,
+    kept: dict | None = None,
+) -> dict:
+    """Model inputs: prompts without their last token, then rows that each begin with the last token of their prompt.
+
+    places: the prompts' `prompt_positions`. owners: the prompt of each row. A row's last token predicts nothing here,
+    so the vocabulary is asked about all its tokens but that one. kept: see `Stream`.
+    """
+    ids = [prompt.ids[:-1] for prompt in prompts] + rows
+    ends = torch.tensor([len(part) for part in ids]).cumsum(0).tolist()
+    spans = [torch.arange(end - len(part), end) for end, part in zip(ends, ids, strict=True)]
+    of_prompts, of_rows = spans[: len(prompts)], spans[len(prompts) :]
+    positions = [where[:, :-1] for where in places]
+    for owner, row in zip(owners, rows, strict=True):
+        last, following = places[owner][:, -1:], int(places[owner].max()) + 1
+        positions.append(torch.cat([last, (following + torch.arange(len(row) - 1)).expand(len(last), -1)], 1))
+    position_ids = torch.cat(positions, 1)[:, None].to(device)
+    mask = Stream(
+        prompts=_padded(of_prompts, device),
+        rows=_padded(of_rows, device),
+        owners=torch.tensor(owners, dtype=torch.long, device=device),
+        places=torch.cat([torch.empty(0, dtype=torch.long), *(span[:-1] for span in of_rows)]).to(device),
+        kept=kept,
+    )
+    return {
+        "input_ids": torch.cat(ids)[None].to(device),
+        "position_ids": position_ids if len(position_ids) == 3 else position_ids[0],
+        "attention_mask": {"full_attention": mask},
+    }
+
+
+def _padded(spans: list[torch.Tensor], device) -> tuple[torch.Tensor, torch.Tensor]:
+    if not spans:
+        return torch.empty(0, 0, dtype=torch.long, device=device), torch.empty(0, 0, dtype=torch.bool, device=device)
+    real = pad([torch.ones_like(span, dtype=torch.bool) for span in spans], False, "right")
+    return pad(spans, 0, "right").to(device), real.to(device)
 
 
 def pack(
-    prompts: list[EncodedPrompt], prompt_places: list[torch.Tensor], owners: list[int], completions: list[torch.Tensor]
-) -> PackedRows:
-    """Pack completions behind their prompts.
-
-    prompts, prompt_places: the distinct prompts and their `prompt_positions`. owners: for each completion the number of
-    its prompt. completions: token ids, unpadded.
-    """
-    ids, places_3d, pieces, labels = [], [], [], []
-    starts = {}
-    for number, (prompt, where) in enumerate(zip(prompts, prompt_places, strict=True)):
-        row_ids, row_places, length = [prompt.ids[:-1]], [where[:, :-1]], len(prompt.ids) - 1
-        row_pieces, row_labels = [torch.zeros(length, dtype=torch.long)], [torch.full((length,), -100)]
-        following = where.max() + 1
-        for owned in (index for index, owner in enumerate(owners) if owner == number):
-            tokens = completions[owned]
-            starts[owned] = (number, length)  # the place whose next token is the completion's first
-            row_ids += [prompt.ids[-1:], tokens]
-            row_places += [where[:, -1:], (following + torch.arange(len(tokens))).expand(3, -1)]
-            row_pieces.append(torch.full((len(tokens) + 1,), owned + 1))
-            row_labels += [torch.tensor([-100]), tokens]
-            length += len(tokens) + 1
-        ids.append(torch.cat(row_ids))
-        places_3d.append(torch.cat(row_places, 1).T)
-        pieces.append(torch.cat(row_pieces))
-        labels.append(torch.cat(row_labels))
-    piece = pad(pieces, -1, "right")
-    length = piece.shape[1]
-    order = torch.arange(length)
-    before = order[:, None] >= order[None]
-    seen = before & ((piece[:, None, :] == 0) | (piece[:, None, :] == piece[:, :, None]))
-    steps = torch.arange(max(map(len, completions)))
-    first = torch.tensor([row * (length - 1) + start for row, start in (starts[index] for index in range(len(owners)))])
+    prompts: list[EncodedPrompt], places: list[torch.Tensor], owners: list[int], completions: list[torch.Tensor], device
+) -> Packed:
+    """Pack completions (token ids, unpadded) behind their prompts; see `stream`."""
+    rows = [torch.cat([prompts[owner].ids[-1:], tokens]) for owner, tokens in zip(owners, completions, strict=True)]
     sizes = torch.tensor([len(tokens) for tokens in completions])
+    steps = torch.arange(int(sizes.max()))
     real = steps[None] < sizes[:, None]
-    return PackedRows(
-        inputs={
-            "input_ids": pad(ids, 0, "right"),
-            "position_ids": pad(places_3d, 0, "right").permute(2, 0, 1),
-            "attention_mask": {"full_attention": seen[:, None]},
-            "labels": pad(labels, -100, "right"),
-        },
-        places=(first[:, None] + steps[None]).masked_fill(~real, 0),
-        real=real,
-    )
+    index = ((sizes.cumsum(0) - sizes)[:, None] + steps[None]).masked_fill(~real, 0)
+    inputs = stream(prompts, places, owners, rows, device) | {"shift_labels": torch.cat(completions)[None].to(device)}
+    return Packed(inputs, index.to(device), real.to(device))
+
+
+def completion_log_probs(
+    model,
+    prompts: list[EncodedPrompt],
+    owners: list[int],
+    completions: list[torch.Tensor],
+    features: list | None = None,
+    temperature: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each completion token given its prompt, and the entropy there; with gradient.
+
+    prompts: distinct prompts. owners: the prompt of each completion. completions: token ids, unpadded. features: what
+    `encode_clips` gave, for a frozen vision tower; None encodes here, each clip once, with gradient.
+
+    Returns:
+        (log-probabilities, entropies), both (B, C), zero behind a completion's end.
+    """
+    share_prefixes(model)
+    device = next(model.parameters()).device
+    packed = pack(prompts, [prompt_positions(model, prompt) for prompt in prompts], owners, completions, device)
+    targets = packed.inputs.pop("shift_labels")
+    states = core(model)(**packed.inputs, **visual_inputs(model, prompts, features), use_cache=False).last_hidden_state
+    head = whole(model).get_output_embeddings()
+    options = (temperature, VOCABULARY_CHUNK, None, 1.0, ("log_probs", "entropy"))
+    log_probs, entropies, *_ = ChunkedLogProbFunction.apply(states[0], head.weight, head.bias, targets[0], *options)
+    return packed.rows(log_probs[None]), packed.rows(entropies[None])

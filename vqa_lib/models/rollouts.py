@@ -1,105 +1,168 @@
-"""Many completions of few prompts: each clip is encoded once and each prompt prefilled once.
+"""Many completions of few prompts: each clip is encoded once, each prompt computed once, all rows decode together.
 
-The completions then decode together from copies of the prefilled cache. Greedy output equals plain `generate` on
-repeated rows token for token (a test holds this).
+What a row draws depends on its own random numbers alone, not on which rows are beside it: the same completions come out
+however a batch is split over processes. Greedy output equals plain `generate` token for token (a test holds this).
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
-from transformers import DynamicCache, GenerationConfig
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers import LogitsProcessorList, SuppressTokensLogitsProcessor
+from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from vqa_lib.models.dialogue import EncodedPrompt, positions, text_inputs
-
-VISION_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
-
-
-def vision_token_ids(tokenizer) -> list[int]:
-    """Tokens a completion must never hold: a sampled placeholder makes the next forward look for a missing picture."""
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary[token] for token in VISION_TOKENS if token in vocabulary)
+from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.families import core, encode_clips, prompt_positions, vision_token_ids, visual_inputs, whole
+from vqa_lib.models.packing import stream
+from vqa_lib.models.shared_prefix import Decoding, share_prefixes
 
 
-def core(model):
-    """The transformers model below an adapter or a wrapper, with vision tower and language model."""
-    model = getattr(model, "module", model)
-    return (model.get_base_model() if hasattr(model, "get_base_model") else model).model
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen. ends: token ids that end a completion. banned: ids that never occur in one.
+
+    temperature, top_p, top_k (0: all) shape the distribution that draws are made from; without draws the likeliest
+    token is taken.
+    """
+
+    max_tokens: int
+    ends: tuple[int, ...]
+    banned: tuple[int, ...] = ()
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+    def processors(self, drawn: bool, device) -> LogitsProcessorList:
+        """transformers' own processors in the order `generate` has them."""
+        chosen = [SuppressTokensLogitsProcessor(list(self.banned), device=device)] if self.banned else []
+        if drawn and self.temperature != 1:
+            chosen.append(TemperatureLogitsWarper(self.temperature))
+        if drawn and self.top_k:
+            chosen.append(TopKLogitsWarper(self.top_k))
+        if drawn and self.top_p < 1:
+            chosen.append(TopPLogitsWarper(self.top_p))
+        return LogitsProcessorList(chosen)
 
 
-def encode_clips(model, prompts: list[EncodedPrompt]) -> list[torch.Tensor]:
-    """Visual tokens of each clip, a list of (tokens, hidden); one pass of the vision tower a kind."""
-    tower = core(model)
-    features: list[torch.Tensor | None] = [None] * len(prompts)
-    for kind, encode in (("image", tower.get_image_features), ("video", tower.get_video_features)):
-        chosen = [index for index, prompt in enumerate(prompts) if prompt.kind == kind]
-        if chosen:
-            parameter = next(tower.visual.parameters())
-            pixels = torch.cat([prompts[index].pixels for index in chosen]).to(parameter.device, parameter.dtype)
-            grids = torch.cat([prompts[index].grid for index in chosen]).to(parameter.device)
-            for index, tokens in zip(chosen, encode(pixels, grids, return_dict=True).pooler_output, strict=True):
-                features[index] = tokens
-    return features
+def sampling_for(tokenizer, max_tokens: int, **options) -> Sampling:
+    """Sampling that ends at the tokenizer's end token and never makes a picture's placeholder."""
+    return Sampling(max_tokens, (tokenizer.eos_token_id,), tuple(vision_token_ids(tokenizer)), **options)
 
 
-def visual_inputs(prompts: list[EncodedPrompt], features: list[torch.Tensor]) -> dict:
-    """Keyword arguments that hand encoded clips to the model in place of their pixels."""
-    outputs = {}
-    for kind in ("image", "video"):
-        tokens = tuple(part for prompt, part in zip(prompts, features, strict=True) if prompt.kind == kind)
-        if tokens:
-            outputs[kind] = BaseModelOutputWithPooling(pooler_output=tokens)
-    return {"mm_encoder_outputs": outputs, **positions(prompts)}
+def draws(keys: list[tuple[int, ...]], max_tokens: int) -> torch.Tensor:
+    """Uniform numbers (rows, max_tokens), each row from its own key, such as (seed, step, row)."""
+    return torch.from_numpy(np.stack([np.random.default_rng(key).random(max_tokens) for key in keys]))
 
 
-def to_device(inputs: dict, device) -> dict:
-    return {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+def choose(scores: torch.Tensor, uniform: torch.Tensor | None) -> torch.Tensor:
+    """The next token of each row: the likeliest, or the one at which the cumulated probabilities pass a draw."""
+    if uniform is None:
+        return scores.argmax(-1)
+    cumulated = scores.double().softmax(-1).cumsum(-1)
+    places = torch.searchsorted(cumulated, uniform[:, None] * cumulated[:, -1:], right=True)[:, 0]
+    return places.clamp_max(scores.shape[-1] - 1)
 
 
 @torch.no_grad()
-def sample_completions(
+def sample(
     model,
     prompts: list[EncodedPrompt],
     repeats: list[int],
-    generation: GenerationConfig,
-    features: list[torch.Tensor] | None = None,
+    sampling: Sampling,
+    uniform: torch.Tensor | None = None,
+    features: list | None = None,
+    tokens: int | None = None,
 ) -> list[list[int]]:
-    """`repeats[i]` completions of prompt i, prompt after prompt, as token ids up to and including the end token."""
+    """`repeats[i]` completions of prompt i, prompt after prompt, as token ids up to and including the end token.
+
+    uniform: (sum of repeats, max_tokens) from `draws`; None decodes greedily. features: what `encode_clips` gave.
+    tokens: prompts are taken in blocks whose keys and values are at most so many tokens' (or one prompt's); None for
+    all at once.
+    """
+    share_prefixes(model)
     features = encode_clips(model, prompts) if features is None else features
-    device = features[0].device
-    text = to_device(text_inputs(prompts, generation.pad_token_id), device)
-    seen = to_device(visual_inputs(prompts, features), device)
-    rows = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor(repeats)).to(device)
-    cache = DynamicCache(config=model.config.get_text_config())
-    model(**text, **seen, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    cache.crop(-1)  # generate wants at least one token to run
-    cache.batch_select_indices(rows)
-    network = core(model)
-    network.rope_deltas = network.rope_deltas[rows]
-    ids = text["input_ids"][rows]
-    tokens = model.generate(
-        input_ids=ids,
-        attention_mask=text["attention_mask"][rows],
-        past_key_values=cache,
-        generation_config=generation,
+    costs = [len(prompt.ids) + count * sampling.max_tokens for prompt, count in zip(prompts, repeats, strict=True)]
+    made: list[list[int]] = []
+    for block in _blocks(costs, tokens):
+        rows = slice(len(made), len(made) + sum(repeats[block]))
+        part = None if uniform is None else uniform[rows]
+        made += _sample_block(model, prompts[block], repeats[block], sampling, part, features[block])
+    return made
+
+
+def _blocks(costs: list[int], limit: int | None) -> list[slice]:
+    """Consecutive stretches whose costs add up to at most the limit."""
+    starts, held = [0], 0
+    for number, cost in enumerate(costs):
+        if number > starts[-1] and limit is not None and held + cost > limit:
+            starts.append(number)
+            held = 0
+        held += cost
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(costs)], strict=True)]
+
+
+def _sample_block(model, prompts, repeats, sampling: Sampling, uniform, features) -> list[list[int]]:
+    device = next(model.parameters()).device
+    places = [prompt_positions(model, prompt) for prompt in prompts]
+    owners = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor(repeats)).to(device)
+    cache = _prefill(model, prompts, places, owners, features)
+    tokens = torch.tensor([int(prompt.ids[-1]) for prompt in prompts], device=device)[owners]
+    position = torch.stack([where[:, -1] for where in places], 1).to(device)[:, owners]
+    following = torch.tensor([int(where.max()) + 1 for where in places], device=device)[owners]
+    uniform = None if uniform is None else uniform.to(device)
+    processors, ends = sampling.processors(uniform is not None, device), torch.tensor(sampling.ends, device=device)
+    made = torch.full((len(owners), sampling.max_tokens), sampling.ends[0], device=device)
+    rows = torch.arange(len(owners), device=device)  # those in the batch
+    ended = torch.zeros_like(rows, dtype=torch.bool)
+    for step in range(sampling.max_tokens):
+        scores = processors(None, _next_logits(model, tokens, position, cache).float())
+        tokens = choose(scores, None if uniform is None else uniform[rows, step])
+        made[rows, step] = tokens
+        position = (following[rows] + step).expand_as(position)
+        ended |= torch.isin(tokens, ends)
+        going = (~ended).nonzero()[:, 0]
+        if not len(going):
+            break
+        if len(going) <= 0.8 * len(rows):  # leaving rows out copies their keys: worth it for a fifth of them
+            cache.keep(going)
+            rows, tokens, position, ended = rows[going], tokens[going], position[:, going], ended[going]
+    return [until_end(row, set(sampling.ends)) for row in made.tolist()]
+
+
+def respond(
+    model, processor, prompts: list[EncodedPrompt], max_completion: int, uniform: torch.Tensor | None = None, **options
+) -> list[list[str]]:
+    """Responses to each prompt, all in one batch: the greedy one, or as many as `uniform` has rows for each.
+
+    uniform: (prompts x samples, max_completion) from `draws`, a prompt's samples side by side. options: of `Sampling`.
+    """
+    sampling = sampling_for(processor.tokenizer, max_completion, **options)
+    samples = 1 if uniform is None else len(uniform) // len(prompts)
+    tokens = sample(model, prompts, [samples] * len(prompts), sampling, uniform)
+    texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return [texts[start : start + samples] for start in range(0, len(texts), samples)]
+
+
+def _prefill(model, prompts, places, owners, features) -> Decoding:
+    kept: dict = {}
+    inputs = stream(prompts, places, [], [], owners.device, kept)
+    core(model)(**inputs, **visual_inputs(model, prompts, features), use_cache=False)
+    return Decoding(kept, inputs["attention_mask"]["full_attention"].prompts_real, owners)
+
+
+def _next_logits(model, tokens: torch.Tensor, position: torch.Tensor, cache: Decoding) -> torch.Tensor:
+    position = position[..., None] if len(position) == 3 else position[0, :, None]
+    states = core(model).language_model(
+        inputs_embeds=core(model).get_input_embeddings()(tokens[:, None]),
+        position_ids=position,
+        attention_mask={"full_attention": cache},
+        use_cache=False,
     )
-    network.rope_deltas = None  # a stale value would be taken for the next batch's
-    ends = generation.eos_token_id if isinstance(generation.eos_token_id, list) else [generation.eos_token_id]
-    return [_until_end(row, set(ends)) for row in tokens[:, ids.shape[1] :].tolist()]
+    cache.length += 1
+    return whole(model).get_output_embeddings()(states.last_hidden_state[:, 0])
 
 
-def respond(model, processor, prompts: list[EncodedPrompt], max_completion: int) -> list[str]:
-    """The greedy response to each prompt, all in one batch."""
-    tokenizer = processor.tokenizer
-    generation = GenerationConfig(
-        max_new_tokens=max_completion,
-        do_sample=False,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        suppress_tokens=vision_token_ids(tokenizer),
-    )
-    tokens = sample_completions(model, prompts, [1] * len(prompts), generation)
-    return tokenizer.batch_decode(tokens, skip_special_tokens=True)
-
-
-def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
+def until_end(tokens: list[int], ends: set[int]) -> list[int]:
+    """Tokens up to and including the first that ends a completion."""
     last = next((index for index, token in enumerate(tokens) if token in ends), len(tokens) - 1)
     return tokens[: last + 1]

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.miniature.distortions import DISTORTIONS
 from vqa_lib.miniature.opinions import true_quality
-from vqa_lib.models.dialogue import EncodedPrompt, encode
+from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.families import encode
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import Scale, ScoredClip, rescale
 from vqa_lib.video import FramePolicy
@@ -82,8 +83,9 @@ def encode_all(processor, clips: list[ScoredClip], policy: FramePolicy, cache: F
     prompts = []
     for clip in tqdm(clips, desc="encoding", unit="clip", mininterval=5):
         prompt = PROMPTS["vq_insight/image" if clip.kind == "image" else "vq_insight/natural"]
-        encoded = encode(processor, cache.get(clip.path, clip.kind, policy), clip.kind, prompt.text)
-        prompts.append(replace(encoded, pixels=encoded.pixels.half()))
+        encoded = encode(processor, [(cache.get(clip.path, clip.kind, policy), clip.kind)], prompt.text)
+        (visual,) = encoded.visuals
+        prompts.append(replace(encoded, visuals=(replace(visual, pixels=visual.pixels.half()),)))
     return prompts
 
 

@@ -5,32 +5,39 @@ batch is decoded and encoded once, and its prompt is computed once: prefilled fo
 for reference and loss. Overridden methods are private in TRL: `tests/test_trl_contract.py` fails when they change.
 """
 
+import contextlib
 import functools
+import time
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from peft import PeftModel
-from transformers import GenerationConfig
 from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
 
 from vqa_lib.answers import parse_score
-from vqa_lib.models.dialogue import EncodedPrompt, encode, messages
-from vqa_lib.models.packing import PackedRows, pack, prompt_positions
-from vqa_lib.models.rollouts import (
-    encode_clips,
-    sample_completions,
-    to_device,
-    vision_token_ids,
-    visual_inputs,
-)
+from vqa_lib.models import reference, rollouts
+from vqa_lib.models.dialogue import EncodedPrompt, messages
+from vqa_lib.models.families import encode, encode_clips, prompt_positions, vision_modules, visual_inputs
+from vqa_lib.models.packing import pack
+from vqa_lib.models.rollouts import Sampling, draws, vision_token_ids
+from vqa_lib.models.shared_prefix import share_prefixes
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import Scale, ScoredClip, rescale
 from vqa_lib.rewards import REWARDS
+from vqa_lib.training.pieces import split_rows
+
+ENGINES = ("shared", "reference")
+ROLLOUT_TOKENS = 4  # a token whose keys are kept for sampling takes a fraction of what one with gradient takes
+
+
+class NotANumber(FloatingPointError):
+    """The loss is not a number; the message has the step, the responses and the rewards that led to it."""
 
 
 def reward_columns(clip: ScoredClip, scale: Scale) -> dict:
@@ -47,7 +54,12 @@ def training_rows(clips: list[ScoredClip], recipe: Recipe) -> list[dict]:
     """Rows of the training set: no pixels, only the clip's number and what the rewards need."""
     prompt = PROMPTS[recipe.prompt]
     return [
-        {"prompt": messages(clip.kind, prompt.text), "clip": number, **reward_columns(clip, prompt.scale)}
+        {
+            "prompt": messages([clip.kind], prompt.text),
+            "clip": number,
+            "name": f"{clip.dataset}/{clip.split}/{clip.name}",
+            **reward_columns(clip, prompt.scale),
+        }
         for number, clip in enumerate(clips)
     ]
 
@@ -58,31 +70,47 @@ class Bank:
 
     prompts: list[EncodedPrompt]
     positions: list[torch.Tensor]
-    features: list[torch.Tensor] | None  # visual tokens, kept where the vision tower is frozen
+    features: list | None  # visual tokens, kept where the vision tower is frozen
 
 
 class VideoGRPOTrainer(GRPOTrainer):
     """TRL's GRPOTrainer on rows made by `training_rows`.
 
-    read_frames: clip number -> (Frames, kind). recipe: see `recipes`. contrast_generations: responses per query on
-    perturbed frames, where the recipe has a contrast group. The other arguments are TRL's.
+    read_visuals: clip number -> [(Frames, kind), ...], what its prompt shows. recipe: see `recipes`.
+    contrast_generations: responses per query on perturbed frames, where the recipe has a contrast group. tokens: at
+    most so many in one forward with gradient; a step is gone through in pieces of that size. engine: "shared" computes
+    each prompt once, "reference" goes the plain way. The other arguments are TRL's; a process's batch is a whole step.
     """
 
-    def __init__(self, *args, recipe: Recipe, read_frames, contrast_generations: int, **kwargs):
+    def __init__(
+        self, *args, recipe: Recipe, read_visuals, contrast_generations: int, tokens: int, engine="shared", **kwargs
+    ):
+        if engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
         self.recipe = recipe
-        self.read_frames = read_frames
+        self.read_visuals = read_visuals
         self.contrast_generations = contrast_generations if recipe.contrast else 0
+        self.tokens = tokens
+        self.engine = engine
         rewards = [functools.partial(REWARDS[name], **settings) for name, settings in recipe.rewards.items()]
         super().__init__(*args, reward_funcs=rewards, **kwargs)
+        if self.args.gradient_accumulation_steps != 1 or self.args.steps_per_generation != 1:
+            raise ValueError("a batch is a whole step: gradient_accumulation_steps and steps_per_generation must be 1")
         self.reward_func_names = list(recipe.rewards)
         self.bank: Bank | None = None
         self._rollouts: list[list[int]] = []
         self._slots: torch.Tensor | None = None
-        self.vision_frozen = not any(
-            parameter.requires_grad for name, parameter in self.model.named_parameters() if "visual" in name.split(".")
+        self._rewarded: list[dict] = []
+        vision = [parameter for module in vision_modules(self.model) for parameter in module.parameters()]
+        self.vision_frozen = not any(parameter.requires_grad for parameter in vision)
+        self.sampling = Sampling(
+            max_tokens=self.args.max_completion_length,
+            ends=(self._tokenizer.eos_token_id,),
+            banned=tuple(vision_token_ids(self._tokenizer)),
+            temperature=self.args.temperature,
+            top_p=self.args.top_p,
+            top_k=self.args.top_k,
         )
-        self.generation_config.suppress_tokens = vision_token_ids(self._tokenizer)
-        self.sampling = GenerationConfig(**self.generation_config.to_dict())
 
     # ---- rollouts -----------------------------------------------------------------------------------------------
 
@@ -90,45 +118,92 @@ class VideoGRPOTrainer(GRPOTrainer):
         rows = [dict(row) for row in inputs]  # the sampler repeats the same dict; each row gets its own columns
         numbers = list(dict.fromkeys(row["clip"] for row in rows))
         slots = [numbers.index(row["clip"]) for row in rows]
-        counts = [slots.count(slot) for slot in range(len(numbers))]
-        clips = [(*self.read_frames(number), rows[slots.index(slot)]) for slot, number in enumerate(numbers)]
-        prompts = [self._encode(frames, kind, row) for frames, kind, row in clips]
-        contrasted = [slot for slot, (_, kind, _) in enumerate(clips) if self.contrast_generations and kind == "video"]
-        contrast = []
-        for slot in contrasted:
-            frames, kind, row = clips[slot]
-            order = self._contrast_order(numbers[slot], len(frames.pixels))
-            contrast.append(self._encode(reorder(frames, order), kind, row))
-        # A group may span processes: each samples its share of the contrast group.
-        shares = [round(counts[slot] * self.contrast_generations / self.num_generations) for slot in contrasted]
-        model = self.accelerator.unwrap_model(self.model)
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
-            features = encode_clips(model, prompts + contrast)
-            completions = sample_completions(model, prompts + contrast, counts + shares, self.sampling, features)
-        model.train(was_training)
-        places = [prompt_positions(model, prompt) for prompt in prompts]
-        self.bank = Bank(prompts, places, features[: len(prompts)] if self.vision_frozen else None)
-        by_slot = _split(completions[: len(rows)], counts)
-        self._rollouts = [by_slot[slot].pop(0) for slot in slots]
-        texts = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
-        contrast_of = dict(zip(contrasted, _split(texts, shares), strict=True))
-        for row, slot in zip(rows, slots, strict=True):
-            row["contrast_completions"] = contrast_of.pop(slot, [])  # the whole share stands with the first row
+        shown = [self.read_visuals(number) for number in numbers]
+        texts = [rows[slots.index(slot)]["prompt"][0]["content"][-1]["text"] for slot in range(len(numbers))]
+        prompts = [encode(self.processing_class, visuals, text) for visuals, text in zip(shown, texts, strict=True)]
+        first = self.accelerator.process_index * len(rows)
+        places = [(first + row) % self.num_generations for row in range(len(rows))]  # within each row's group
+        wanted = [(slot, (numbers[slot], 0, place)) for slot, place in zip(slots, places, strict=True)]
+        contrast, owned = self._contrast(shown, texts, numbers, slots, places)
+        wanted += [(len(prompts) + number, key) for _, number, key in owned]
+        completions, features = self._sample(prompts + contrast, wanted)
+        self.bank = Bank(
+            prompts=prompts,
+            positions=[prompt_positions(self.model, prompt) for prompt in prompts],
+            features=features[: len(prompts)] if self.vision_frozen else None,
+        )
+        self._rollouts = completions[: len(rows)]
+        perturbed = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
+        for row in rows:
+            row["contrast_completions"] = []
+        for (slot, _, _), text in zip(owned, perturbed, strict=True):
+            rows[slots.index(slot)]["contrast_completions"].append(text)  # all of a clip stand with its first row
         self._slots = torch.tensor(slots, device=self.accelerator.device)
         output = super()._generate_and_score_completions(rows)
         output["slot"] = self._slots
         self._slots = None
         return output
 
-    def _encode(self, frames, kind: str, row: dict) -> EncodedPrompt:
-        return encode(self.processing_class, frames, kind, row["prompt"][0]["content"][-1]["text"])
+    def _contrast(self, shown, texts, numbers, slots, places) -> tuple[list[EncodedPrompt], list]:
+        """Prompts with perturbed frames, and for each response on them its slot, its prompt and the key of its draws.
 
-    def _contrast_order(self, number: int, count: int) -> np.ndarray:
+        A group may span processes: its k-th contrast response is made where the matching ordered response is.
+        """
+        prompts, prompt_of = [], {}
+        for slot, visuals in enumerate(shown):
+            if self.contrast_generations and all(kind == "video" for _, kind in visuals):
+                orders = [self._contrast_order(numbers[slot], *pair) for pair in enumerate(visuals)]
+                changed = [
+                    (reorder(frames, order), kind) for (frames, kind), order in zip(visuals, orders, strict=True)
+                ]
+                prompt_of[slot] = len(prompts)
+                prompts.append(encode(self.processing_class, changed, texts[slot]))
+        owned = [
+            (slot, prompt_of[slot], (numbers[slot], 1, number))
+            for slot, place in zip(slots, places, strict=True)
+            for number in range(self.contrast_generations)
+            if slot in prompt_of and number * self.num_generations // self.contrast_generations == place
+        ]
+        return prompts, owned
+
+    def _contrast_order(self, number: int, position: int, visual) -> np.ndarray:
         # From seed, step and clip alone, so that a resumed run and every process draw the same order.
-        key = zlib.crc32(f"{self.args.seed} {self.state.global_step} {number}".encode())
-        return ORDERS[self.recipe.contrast](count, np.random.default_rng(key))
+        key = zlib.crc32(f"{self.args.seed} {self.state.global_step} {number} {position}".encode())
+        return ORDERS[self.recipe.contrast](len(visual[0].pixels), np.random.default_rng(key))
+
+    def _sample(self, prompts: list[EncodedPrompt], wanted: list) -> tuple[list[list[int]], list | None]:
+        """A completion for each (prompt, key of its draws), and the prompts' visual tokens."""
+        by_prompt = sorted(range(len(wanted)), key=lambda number: wanted[number][0])
+        repeats = [sum(prompt == number for prompt, _ in wanted) for number in range(len(prompts))]
+        step = (self.args.seed, self.state.global_step)
+        uniform = draws([step + wanted[number][1] for number in by_prompt], self.sampling.max_tokens)
+        with self._whole_model() as model, torch.no_grad():
+            model.eval()
+            if self.engine == "shared":
+                features = encode_clips(model, prompts)
+                made = rollouts.sample(
+                    model, prompts, repeats, self.sampling, uniform, features, ROLLOUT_TOKENS * self.tokens
+                )
+            else:
+                features = None
+                made = reference.sample(model, prompts, repeats, self.sampling, uniform)
+            model.train()
+        completions = dict(zip(by_prompt, made, strict=True))
+        return [completions[number] for number in range(len(wanted))], features
+
+    @contextlib.contextmanager
+    def _whole_model(self):
+        """The model with all its weights on this process, where they are otherwise split (ZeRO-3, FSDP)."""
+        with unwrap_model_for_generation(
+            self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
+        ) as model:
+            if not self.is_fsdp_enabled:
+                yield model
+                return
+            from torch.distributed.fsdp import FullyShardedDataParallel
+
+            with FullyShardedDataParallel.summon_full_params(self.model_wrapped, recurse=True):
+                yield model
 
     def _tokenize_prompts(self, prompts):
         return [self.bank.prompts[slot].ids.tolist() for slot in self._slots.tolist()], None, {}
@@ -153,6 +228,11 @@ class VideoGRPOTrainer(GRPOTrainer):
         values = [reward(group=group, **columns) for reward in self.reward_funcs]
         self._count_unparsed(columns)
         table = [[np.nan if value is None else value for value in column] for column in values]
+        self._rewarded = [
+            {"name": row["name"], "response": row["completions"][0]["content"]}
+            | dict(zip(self.recipe.rewards, found, strict=True))
+            for row, *found in zip(rows, *values, strict=True)
+        ]
         return torch.tensor(table, dtype=torch.float32, device=self.accelerator.device).T
 
     def _count_unparsed(self, columns: dict) -> None:
@@ -163,37 +243,100 @@ class VideoGRPOTrainer(GRPOTrainer):
         self._metrics["train"]["score/mean"].append(float(np.mean(read)) if read else float("nan"))
         self._metrics["train"]["score/std"].append(float(np.std(read)) if read else float("nan"))
 
-    # ---- log-probabilities and loss --------------------------------------------------------------------------------
+    # ---- log-probabilities -------------------------------------------------------------------------------------------
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **_
     ):
-        batch_size = batch_size or input_ids.size(0)
         tokens, mask = input_ids[:, -logits_to_keep:].cpu(), attention_mask[:, -logits_to_keep:].cpu().bool()
         completions = [row[kept] for row, kept in zip(tokens, mask, strict=True)]
         slots = self._slots.tolist()
-        log_probabilities, entropies = [], []
-        for start in range(0, len(slots), batch_size):
-            part = slice(start, start + batch_size)
-            packed, seen = self._packed(model, slots[part], completions[part])
-            with self.accelerator.autocast():
-                output = model(**packed.inputs, **seen, fused_lm_head=True)
-            log_probabilities.append(_widen(packed.rows(output.log_probs), logits_to_keep))
-            if compute_entropy:
-                entropies.append(_widen(packed.rows(output.entropy), logits_to_keep))
-        return torch.cat(log_probabilities), torch.cat(entropies) if compute_entropy else None, None
+        # With gradient these rows are one piece of a step already.
+        whole_batch = [list(range(len(slots)))]
+        pieces = whole_batch if torch.is_grad_enabled() else self._pieces(slots, [len(row) for row in completions])
+        log_probs, entropies = torch.zeros(2, *tokens.shape, device=self.accelerator.device)
+        for rows in pieces:
+            parts = self._piece_log_probs(model, [slots[row] for row in rows], [completions[row] for row in rows])
+            widened = [torch.nn.functional.pad(part, (0, logits_to_keep - part.size(1))) for part in parts]
+            if pieces is whole_batch:
+                log_probs, entropies = widened
+            else:
+                log_probs[rows], entropies[rows] = widened
+        return log_probs, entropies if compute_entropy else None, None
 
-    def _packed(self, model, slots: list[int], completions: list[torch.Tensor]) -> tuple[PackedRows, dict]:
-        """Packed rows and their pictures; each clip encoded once, with gradient if it is trained."""
+    def _piece_log_probs(self, model, slots: list[int], completions: list[torch.Tensor]):
+        """(log-probabilities, entropies), (rows, longest completion) each; each clip is encoded once, or was before."""
         distinct = list(dict.fromkeys(slots))
+        owners = [distinct.index(slot) for slot in slots]
         prompts = [self.bank.prompts[slot] for slot in distinct]
-        if self.vision_frozen:
-            features = [self.bank.features[slot] for slot in distinct]
-        else:
-            features = encode_clips(model, prompts)
-        where = [self.bank.positions[slot] for slot in distinct]
-        packed = pack(prompts, where, [distinct.index(slot) for slot in slots], completions).to(features[0].device)
-        return packed, to_device(visual_inputs(prompts, features), features[0].device)
+        with self.accelerator.autocast():
+            if self.engine == "reference":
+                return reference.completion_log_probs(model, prompts, owners, completions, self.temperature)
+            share_prefixes(model)
+            places = [self.bank.positions[slot] for slot in distinct]
+            packed = pack(prompts, places, owners, completions, self.accelerator.device)
+            features = [self.bank.features[slot] for slot in distinct] if self.vision_frozen else None
+            seen = visual_inputs(model, prompts, features)
+            output = model(**packed.inputs, **seen, fused_lm_head=True)
+        return packed.rows(output.log_probs), packed.rows(output.entropy)
+
+    def _pieces(self, slots: list[int], lengths: list[int]) -> list[list[int]]:
+        """Pieces of the local rows within the token budget, equally many on every process."""
+        prompts = [len(prompt.ids) for prompt in self.bank.prompts]
+        if self.engine == "reference":  # every row has its own copy of the prompt
+            prompts, slots = [prompts[slot] for slot in slots], list(range(len(slots)))
+        needed = len(split_rows(slots, prompts, lengths, self.tokens))
+        counts = self.accelerator.gather(torch.tensor([needed], device=self.accelerator.device))
+        return split_rows(slots, prompts, lengths, self.tokens, at_least=int(counts.max()))
+
+    # ---- the step --------------------------------------------------------------------------------------------------
+
+    def training_step(self, model, inputs, num_items_in_batch):
+        started = time.perf_counter()
+        model.train()
+        try:
+            loss = self._step_in_pieces(model, inputs)
+        except torch.OutOfMemoryError as error:
+            if self.accelerator.num_processes > 1:  # the others wait for this one in the middle of the step
+                raise RuntimeError(f"out of memory: lower tokens (now {self.tokens}) or frames") from error
+            self.tokens //= 2
+            print(f"step {self.state.global_step}: out of memory; going on with tokens={self.tokens}", flush=True)
+            self._metrics["train"].clear()
+            model.zero_grad()
+            torch.cuda.empty_cache()
+            loss = self._step_in_pieces(model, inputs)
+        self._step += 1
+        self._metrics["train"]["step_time"].append(time.perf_counter() - started)
+        return loss
+
+    def _step_in_pieces(self, model, inputs) -> torch.Tensor:
+        """Rollouts, then loss and gradients piece by piece; the gradient is that of the whole batch at once."""
+        batch = self._prepare_inputs(inputs)
+        pieces = self._pieces(batch["slot"].tolist(), batch["completion_mask"].sum(1).tolist())
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, rows in enumerate(pieces):
+            last = number == len(pieces) - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+            quiet = contextlib.nullcontext() if last or deepspeed else self.accelerator.no_sync(model)
+            with quiet:
+                loss = self._compute_loss(model, _rows(batch, rows)) * (len(rows) / len(batch["slot"]))
+                self._check_number(loss)
+                self.accelerator.backward(loss, **({"scale_wrt_gas": False} if deepspeed else {}))
+            total += loss.detach()
+        return total
+
+    def _compute_loss(self, model, inputs):
+        self._slots = inputs["slot"]
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._slots = None
+
+    def _check_number(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            step, listed = self.state.global_step, "\n".join(str(row) for row in self._rewarded)
+            raise NotANumber(f"step {step}: the loss is {loss.item()}; the step's responses:\n{listed}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         # The Trainer loads the file's names as they stand, without strictness; transformers saves Qwen2.5-VL under its
@@ -203,20 +346,12 @@ class VideoGRPOTrainer(GRPOTrainer):
         saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
         self.model.load_state_dict(saved.state_dict())
 
-    def _compute_loss(self, model, inputs):
-        self._slots = inputs["slot"]
-        try:
-            return super()._compute_loss(model, inputs)
-        finally:
-            self._slots = None
 
-
-def _widen(values: torch.Tensor, width: int) -> torch.Tensor:
-    """Zeros on the right up to the batch's longest completion."""
-    return torch.nn.functional.pad(values, (0, width - values.size(1)))
-
-
-def _split(items: list, counts: list[int]) -> list[list]:
-    """Consecutive pieces of the given lengths."""
-    starts = np.cumsum([0, *counts])
-    return [items[start : start + count] for start, count in zip(starts[:-1], counts, strict=True)]
+def _rows(batch: dict, rows: list[int]) -> dict:
+    """Some rows of a batch; what is not a row's stays."""
+    count = len(batch["slot"])
+    chosen = torch.tensor(rows, device=batch["slot"].device)
+    return {
+        name: value[chosen] if isinstance(value, torch.Tensor) and value.dim() and len(value) == count else value
+        for name, value in batch.items()
+    }

@@ -13,11 +13,12 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig
 
 from vqa_lib.frame_cache import FrameCache
+from vqa_lib.models.families import freeze_vision
 from vqa_lib.models.loading import load_model, lora_config
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import ScoredClip
-from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
+from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer, training_rows
 from vqa_lib.video import FramePolicy, check_readable
 
 
@@ -25,10 +26,11 @@ from vqa_lib.video import FramePolicy, check_readable
 class GRPOSettings:
     """How a stage is trained. Names follow the papers: `group` responses a query, `queries` a step.
 
-    steps: optimiser steps (or None, and `epochs` counts). rows: responses that enter one forward; the step's
-    queries x group responses are gone through in pieces of that size. beta: weight of the KL term. lora_rank: 0 trains
+    steps: optimiser steps (or None, and `epochs` counts). tokens: at most so many in one forward with gradient; the
+    step's queries x group responses are gone through in pieces of that size, which changes memory and not the result. beta: weight of the KL term. lora_rank: 0 trains
     all weights; otherwise adapters of that rank in the language model, the vision tower frozen. train_vision: whether
-    the vision tower learns too (full training only). contrast: responses a query on perturbed frames.
+    the vision tower learns too (full training only). contrast: responses a query on perturbed frames. engine: "shared", or
+    "reference" for the plain, slow way through transformers.
     """
 
     learning_rate: float = 1.0e-6
@@ -36,7 +38,7 @@ class GRPOSettings:
     queries: int = 8
     steps: int | None = None
     epochs: float = 3
-    rows: int = 8
+    tokens: int = 16384
     beta: float = 0.001
     clip: float = 0.2
     temperature: float = 1.0
@@ -50,6 +52,7 @@ class GRPOSettings:
     max_grad_norm: float = 1.0
     checkpoint_every: int = 100
     dtype: str = "bfloat16"
+    engine: str = "shared"
     seed: int = 0
 
     @classmethod
@@ -58,13 +61,13 @@ class GRPOSettings:
         return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
 
     def __post_init__(self):
-        for name in ("group", "queries", "rows", "max_completion", "checkpoint_every"):
+        for name in ("group", "queries", "tokens", "max_completion", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.group < 2:
             raise ValueError(f"group must be at least 2: advantages compare the responses of a group, got {self.group}")
-        if (self.group * self.queries) % self.rows:
-            raise ValueError(f"rows ({self.rows}) must divide queries x group ({self.queries} x {self.group})")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}")
 
 
 class LogFile(TrainerCallback):
@@ -117,14 +120,13 @@ def read_log(path: str | Path) -> list[dict]:
 def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
     """TRL's configuration for our settings: the papers' plain GRPO, everything that could surprise switched off."""
     on_gpu = torch.cuda.is_available()
-    pieces = settings.group * settings.queries // settings.rows
     return GRPOConfig(
         output_dir=str(output / "checkpoints"),
         learning_rate=settings.learning_rate,
         num_generations=settings.group,
-        per_device_train_batch_size=settings.rows,
-        gradient_accumulation_steps=pieces,
-        steps_per_generation=pieces,
+        per_device_train_batch_size=settings.group * settings.queries,
+        gradient_accumulation_steps=1,
+        steps_per_generation=1,
         max_steps=settings.steps if settings.steps is not None else -1,
         num_train_epochs=settings.epochs,
         beta=settings.beta,
@@ -197,7 +199,7 @@ def train_grpo(
         model, processor = load_model(output / "start", settings.dtype)
     model.config.use_cache = True
     if not settings.train_vision:
-        model.model.visual.requires_grad_(False)
+        freeze_vision(model)
     trainer = VideoGRPOTrainer(
         model=model,
         args=config,
@@ -206,8 +208,10 @@ def train_grpo(
         peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
         callbacks=[LogFile(output / "log.jsonl"), Progress()],
         recipe=recipe,
-        read_frames=lambda number: (cache.get(clips[number].path, clips[number].kind, policy), clips[number].kind),
+        read_visuals=lambda number: [(cache.get(clips[number].path, clips[number].kind, policy), clips[number].kind)],
         contrast_generations=settings.contrast,
+        tokens=settings.tokens,
+        engine=settings.engine,
     )
     checkpoints = output / "checkpoints"
     trainer.remove_callback(PrinterCallback)  # the log file has what it would print

@@ -8,8 +8,9 @@ import torch
 from tqdm import tqdm
 
 from vqa_lib.miniature.distortions import TEMPORAL
-from vqa_lib.models.dialogue import EncodedPrompt, batch, text_inputs
-from vqa_lib.models.rollouts import encode_clips, visual_inputs
+from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.families import encode_clips
+from vqa_lib.models.reference import plain_inputs
 
 
 def _order(count: int, size: int, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -43,8 +44,7 @@ def what_is_seen(model, prompts: list[EncodedPrompt]) -> torch.Tensor:
     Taken behind the language model because Qwen's vision tower never looks across more than two frames: only here can
     a frozen or shuffled clip show. The question, which these states cannot see, is left out.
     """
-    inputs = batch([_without_question(prompt) for prompt in prompts], model.config.text_config.pad_token_id)
-    inputs |= {name: inputs[name].to(model.dtype) for name in inputs if name.startswith("pixel_values")}
+    inputs = plain_inputs(model, [_without_question(prompt) for prompt in prompts])
     hidden = model.model(**inputs).last_hidden_state
     visual = (inputs["mm_token_type_ids"] > 0).unsqueeze(-1)
     return (hidden * visual).sum(1) / visual.sum(1)
@@ -78,7 +78,9 @@ def train_eyes(
     log = []
     # A still has no temporal distortions to report.
     reported = torch.ones_like(targets)
-    reported[[number for number, prompt in enumerate(prompts) if prompt.kind == "image"], -len(TEMPORAL) :] = 0
+    reported[
+        [number for number, prompt in enumerate(prompts) if prompt.visuals[0].kind == "image"], -len(TEMPORAL) :
+    ] = 0
     for step, chosen in enumerate(
         tqdm(_order(len(prompts), size, steps, random), total=steps, desc="eyes", mininterval=5)
     ):
@@ -90,9 +92,10 @@ def train_eyes(
 
 
 @torch.no_grad()
-def _encode_once(model, prompts: list[EncodedPrompt], size: int = 64) -> list[torch.Tensor]:
+def _encode_once(model, prompts: list[EncodedPrompt], size: int = 64) -> list[tuple[torch.Tensor, ...]]:
     starts = tqdm(range(0, len(prompts), size), desc="encoding", mininterval=5)
-    return [tokens.clone() for start in starts for tokens in encode_clips(model, prompts[start : start + size])]
+    encoded = (part for start in starts for part in encode_clips(model, prompts[start : start + size]))
+    return [tuple(tokens.clone() for tokens in part) for part in encoded]
 
 
 def train_to_answer(
@@ -123,8 +126,7 @@ def train_to_answer(
         texts = [responses(int(index), random) + tokenizer.eos_token for index in chosen]
         completions = tokenizer(texts)["input_ids"]
         shown = [prompts[index] for index in chosen]
-        inputs = text_inputs(shown, tokenizer.pad_token_id, completions)
-        inputs |= visual_inputs(shown, [features[index] for index in chosen])
+        inputs = plain_inputs(model, shown, completions, [features[index] for index in chosen])
         labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
         labels[:, : labels.shape[1] - max(map(len, completions))] = -100
         loss = model(**inputs, labels=labels).loss

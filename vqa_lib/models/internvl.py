@@ -1,0 +1,58 @@
+"""InternVL: every frame an image of one fixed size, "Frame1: ..." as its only position in time."""
+
+import re
+
+import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from vqa_lib.models.dialogue import EncodedPrompt, Visual
+
+VISION_TOKENS = ["<img>", "</img>", "<IMG_CONTEXT>", "<video>"]
+VISION_MODULES = ("vision_tower", "multi_modal_projector")
+FRAMES_A_PASS = 128  # of the vision tower without gradient; bounds its memory
+
+
+def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
+    """Each video goes through the processor alone: in one call all would need the same number of frames.
+
+    An image is one tile. The processor's default cuts large images into several, and a picture's quality would then
+    be asked of its pieces.
+    """
+    shown = []
+    for frames, kind in visuals:
+        pixels = torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
+        if kind == "image":
+            values = processor.image_processor([pixels[0]], crop_to_patches=False, return_tensors="pt")["pixel_values"]
+        else:
+            made = processor.video_processor([pixels], do_sample_frames=False, return_tensors="pt")
+            values = made["pixel_values_videos"][0]
+        shown.append(Visual(kind, values))
+    expanded = iter(
+        processor.replace_image_token({"num_patches": [1]}, 0)
+        if visual.kind == "image"
+        else processor.replace_video_token({"pixel_values_videos": [visual.pixels]}, 0)
+        for visual in shown
+    )
+    text = re.sub(processor.multimodal_pattern, lambda _: next(expanded), dialogue)
+    ids = processor.tokenizer(text, return_tensors="pt")["input_ids"][0]
+    return EncodedPrompt(ids, (ids == processor.image_token_id).long(), tuple(shown))
+
+
+def encode_visuals(network, visuals: list[Visual]) -> list[torch.Tensor]:
+    parameter = next(network.vision_tower.parameters())
+    frames = torch.cat([visual.pixels for visual in visuals]).to(parameter.device, parameter.dtype)
+    encoded = [network.get_image_features(part, return_dict=True).pooler_output for part in frames.split(FRAMES_A_PASS)]
+    per_visual = torch.cat(encoded).split([len(visual.pixels) for visual in visuals])
+    return [tokens.flatten(0, 1) for tokens in per_visual]
+
+
+def visual_inputs(visuals: list[Visual], features: list[torch.Tensor] | None, dtype: torch.dtype) -> dict:
+    if not visuals:
+        return {}
+    if features is None:
+        return {"pixel_values": torch.cat([visual.pixels for visual in visuals]).to(dtype)}
+    return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=torch.cat(features)[:, None])}}
+
+
+def prompt_positions(network, prompt: EncodedPrompt) -> torch.Tensor:
+    return torch.arange(len(prompt.ids))[None]
