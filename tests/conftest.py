@@ -19,6 +19,7 @@ from vqa_lib.models.dialogue import encode
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.starter import tokenizer_texts
 from vqa_lib.models.tiny import build_tiny_qwen
+from vqa_lib.models.tiny_internvl import build_tiny_internvl
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.training.supervised import train_to_answer
 from vqa_lib.video import FramePolicy, Frames
@@ -49,6 +50,14 @@ def tiny_folder(tmp_path_factory):
     """A folder with a tiny random Qwen2.5-VL in Hugging Face format."""
     folder = tmp_path_factory.mktemp("tiny")
     build_tiny_qwen(folder, tokenizer_texts(), hidden=64, layers=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_internvl_folder(tmp_path_factory):
+    """A folder with a tiny random InternVL in Hugging Face format."""
+    folder = tmp_path_factory.mktemp("tiny_internvl")
+    build_tiny_internvl(folder, tokenizer_texts(), hidden=64, layers=2)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The command `vqa`: run a notebook, show its parameters, look data over, write miniatures, score videos, judge scores.
+"""The command `vqa`: run a notebook, show its parameters, look data over, write miniatures, score, merge, judge scores.
 
 Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
 """
@@ -169,6 +169,20 @@ def score(
         _print_summary(rows, len(found), failures)
     if out:
         typer.echo(f"scores: {out}")
+
+
+@app.command()
+@user_errors()
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="A folder with adapter_config.json, such as a LoRA run's model.")],
+    output: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "bfloat16",
+) -> None:
+    """Merge an adapter into its base model: a model folder of its own, that may also be loaded quantised."""
+    from vqa_lib.models.loading import merge_adapter
+
+    merge_adapter(adapter, output, dtype)
+    typer.echo(f"model: {output}")
 
 
 CsvFile = Annotated[Path, typer.Argument(metavar="FILE.csv")]

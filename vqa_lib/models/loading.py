@@ -1,66 +1,148 @@
-"""Load a vision-language model and its processor: a hub id or a local folder, whole or with an adapter."""
+"""Load a vision-language model and its processor: a hub id or a local folder, whole, quantised or with an adapter."""
 
 import json
 import logging
+import warnings
 from pathlib import Path
 
 import torch
 
 # bitsandbytes, which peft imports, says on every CPU machine that it lacks an optional kernel: nothing to act on.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+# It also says in every 8-bit layer of every forward that it computes in float16, which is what 8 bits mean there.
+logging.getLogger("bitsandbytes.autograd._functions").addFilter(
+    lambda record: not record.getMessage().startswith("MatMul8bitLt: inputs will be cast")
+)
 
 from peft import LoraConfig, PeftModel  # noqa: E402
-from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
+from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig  # noqa: E402
 
 # Adapters go into the language model only; a plain list of names would also match the vision tower's layers.
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+QUANTIZATIONS = ("4bit", "8bit")
+# What sees stays whole, and so does what speaks. Qwen2.5-VL has the first name, InternVL the next two. bitsandbytes
+# compares whole beginnings or ends of names ("visual" alone matches nothing), and a list of ours replaces its own.
+UNQUANTIZED = ["model.visual", "model.vision_tower", "model.multi_modal_projector", "lm_head"]
 
 
 class ModelError(ValueError):
     """A model that cannot be loaded; the message names the path and what was expected."""
 
 
-def load_model(path: str | Path, dtype: str = "float32", revision: str | None = None):
-    """The model and its processor, on the CPU or the first GPU.
+def load_model(path: str | Path, dtype: str = "float32", revision: str | None = None, quantize: str | None = None):
+    """The model and its processor, on the CPU or the current GPU.
 
-    path: a hub id, or a folder in Hugging Face format. A folder with `adapter_config.json` is loaded as its base
-    model with the adapter merged in, so that training may go on from it or score with it like from any other model.
+    A folder with `adapter_config.json` is loaded as its base model with the adapter merged in, so that training may go
+    on from it or score with it like from any other model. Without a processor of its own it has its base's.
+
+    Args:
+        path: a hub id, or a folder in Hugging Face format.
+        dtype: of the weights; of a quantised model's vision tower, projector and head, and of what it computes in.
+        revision: of the hub id.
+        quantize: None, or "4bit" (nf4 with double quantisation) or "8bit" for the linear layers of the language model.
+            Such a model stays on its device and learns through an adapter only (`lora_config`).
 
     Returns:
         (model, processor)
 
     Raises:
-        ModelError: an unknown dtype; whatever makes the folder or hub id no model that transformers can load.
+        ModelError: an unknown dtype or quantisation; an adapter that is to be quantised; whatever makes the folder or
+            hub id no model that transformers can load.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype must be one of {sorted(DTYPES)}, got {dtype!r}")
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise ModelError(f"quantize must be None or one of {list(QUANTIZATIONS)}, got {quantize!r}")
     folder = Path(path)
     if folder.is_dir() and not any((folder / name).exists() for name in ("config.json", "adapter_config.json")):
         raise ModelError(f"{path}: neither config.json nor adapter_config.json is there; expected a model folder")
     if not folder.is_dir() and (folder.is_absolute() or str(path).startswith((".", "results/", "runs/", "data/"))):
         raise ModelError(f"{path}: no such model folder")
+    if quantize and _is_adapter(folder):
+        raise ModelError(f"{path}: an adapter cannot be loaded in {quantize}; merge it first: vqa merge {path} OUTPUT")
     try:
-        model, processor = _from_pretrained(path, folder, DTYPES[dtype], revision)
+        if _is_adapter(folder):
+            model, processor = _merged(folder, DTYPES[dtype])
+        else:
+            model = _whole(path, DTYPES[dtype], revision, quantize)
+            processor = AutoProcessor.from_pretrained(path, revision=revision)
     except Exception as error:  # OSError, ValueError, KeyError, SafetensorError: each library has its own
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(f"{path}: cannot be loaded as a model with its processor ({first_line})") from error
     processor.tokenizer.padding_side = "left"
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
+    return model, processor
 
 
-def _from_pretrained(path: str | Path, folder: Path, dtype: torch.dtype, revision: str | None):
-    if (folder / "adapter_config.json").exists():
-        base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-        model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype)
+def merge_adapter(adapter: str | Path, output: str | Path, dtype: str = "bfloat16") -> None:
+    """Write an adapter's base model with the adapter merged in, and its processor, as a model folder of its own.
+
+    Args:
+        adapter: a folder with `adapter_config.json`, which names the base.
+        output: a new or empty folder.
+        dtype: what the base is loaded, merged and written in, also after training on a quantised base.
+
+    Raises:
+        ModelError: a folder that holds no adapter; an output that is not empty; whatever `load_model` refuses.
+    """
+    adapter, output = Path(adapter), Path(output)
+    if not _is_adapter(adapter):
+        raise ModelError(f"{adapter}: no adapter_config.json is there; expected the folder of an adapter")
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ModelError(f"{output}: is there already; expected a new or an empty folder")
+    model, processor = load_model(adapter, dtype)
+    model.save_pretrained(output)
+    processor.save_pretrained(output)
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").exists()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _whole(path: str | Path, dtype: torch.dtype, revision: str | None, quantize: str | None = None):
+    if quantize is None:
+        return AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision).to(_device())
+    model = AutoModelForImageTextToText.from_pretrained(
+        path,
+        dtype=dtype,
+        revision=revision,
+        quantization_config=BitsAndBytesConfig(
+            load_in_4bit=quantize == "4bit",
+            load_in_8bit=quantize == "8bit",
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=UNQUANTIZED,
+        ),
+        device_map={"": _device()},  # bitsandbytes forbids moving the model afterwards
+    )
+    if _device().type == "cpu":
+        # With AVX512-BF16 the first forward in eval mode packs 4-bit weights for inference, for good: the next training
+        # step then fails ("a view of a leaf Variable that requires grad is being used in an in-place operation").
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def _merged(folder: Path, dtype: torch.dtype):
+    facts = json.loads((folder / "adapter_config.json").read_text())
+    base, revision = facts["base_model_name_or_path"], facts.get("revision")
+    model = _whole(base, dtype, revision)
+    with warnings.catch_warnings():  # peft 0.21 reads a name that transformers 5.23 has renamed
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         model = PeftModel.from_pretrained(model, folder).merge_and_unload().requires_grad_(True)
-    else:
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision)
-    return model, AutoProcessor.from_pretrained(path, revision=revision)
+    if any(folder.glob("*processor_config.json")):
+        return model, AutoProcessor.from_pretrained(folder)
+    return model, AutoProcessor.from_pretrained(base, revision=revision)  # peft alone saves no processor
 
 
 def lora_config(rank: int, alpha: int | None = None, dropout: float = 0.0) -> LoraConfig:
-    """LoRA on every linear layer of the language model; alpha defaults to twice the rank."""
+    """LoRA on every linear layer of the language model, of either family; alpha defaults to twice the rank."""
     return LoraConfig(
         r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
     )

@@ -32,8 +32,14 @@ SPECIAL_TOKENS = [
 PATCH = 14
 
 
-def build_tokenizer(texts: list[str], vocabulary: int = 512) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with Qwen's special tokens, learnt from `texts`; digits stay single, as in Qwen."""
+def build_tokenizer(
+    texts: list[str], vocabulary: int = 512, special_tokens: list[str] = SPECIAL_TOKENS, **named_tokens
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with Qwen's special tokens, learnt from `texts`; digits stay single, as in Qwen.
+
+    special_tokens: in the order of their ids; `<|endoftext|>` pads and `<|im_end|>` ends a turn.
+    named_tokens: `extra_special_tokens`, for a processor that asks its tokenizer for tokens by name (InternVL's does).
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -41,7 +47,7 @@ def build_tokenizer(texts: list[str], vocabulary: int = 512) -> PreTrainedTokeni
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=SPECIAL_TOKENS,
+        special_tokens=special_tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -50,8 +56,9 @@ def build_tokenizer(texts: list[str], vocabulary: int = 512) -> PreTrainedTokeni
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=SPECIAL_TOKENS[1:],
+        additional_special_tokens=special_tokens[1:],
         padding_side="left",
+        **named_tokens,
     )
 
 

@@ -1,0 +1,127 @@
+"""An InternVL small enough for a laptop: the transformers classes of `OpenGVLab/InternVL3-8B-hf`, with random weights.
+
+Nothing here is special-cased elsewhere: the folder that `build_tiny_internvl` writes is loaded by the code that loads
+the published model.
+"""
+
+from pathlib import Path
+
+import torch
+from transformers import (
+    GotOcr2ImageProcessor,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+    InternVLVideoProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from vqa_lib.models.tiny import PATCH, build_tokenizer
+
+NAMED_TOKENS = {
+    "start_image_token": "<img>",
+    "end_image_token": "</img>",
+    "context_image_token": "<IMG_CONTEXT>",
+    "video_token": "<video>",
+}
+SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *NAMED_TOKENS.values()]
+# InternVL3's ChatML: a system turn only where the caller writes one, a picture or video on a line of its own.
+CHAT_TEMPLATE = """\
+{%- for message in messages %}
+    {{- '<|im_start|>' + message['role'] + '\\n' }}
+    {%- if message['content'] is string %}
+        {{- message['content'] }}
+    {%- else %}
+        {%- for part in message['content'] %}
+            {%- if part['type'] == 'image' %}
+                {{- '<IMG_CONTEXT>\\n' }}
+            {%- elif part['type'] == 'video' %}
+                {{- '<video>\\n' }}
+            {%- elif part['type'] == 'text' %}
+                {{- part['text'] }}
+            {%- endif %}
+        {%- endfor %}
+    {%- endif %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+
+
+def build_processor(tokenizer: PreTrainedTokenizerFast, image_size: int, tokens_per_frame: int) -> InternVLProcessor:
+    """The real processor: frames become `image_size` squares, images as many such tiles as InternVL cuts them into."""
+    size = {"height": image_size, "width": image_size}
+    imagenet = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}  # as InternVL3 normalises
+    return InternVLProcessor(
+        image_processor=GotOcr2ImageProcessor(size=size, **imagenet),
+        tokenizer=tokenizer,
+        video_processor=InternVLVideoProcessor(size=size, **imagenet),
+        image_seq_length=tokens_per_frame,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_tiny_internvl(
+    folder: str | Path,
+    texts: list[str],
+    hidden: int = 128,
+    layers: int = 3,
+    vocabulary: int = 512,
+    image_size: int = 56,
+    seed: int = 0,
+) -> None:
+    """Write an InternVL with random weights (about 1.4M parameters), its tokenizer, processor and chat template.
+
+    A frame is (image_size / 28)^2 tokens: patches of 14 pixels, four of them shuffled into one token. Source: ours.
+
+    Args:
+        texts: what the tokenizer learns its words from (prompts and answers).
+        hidden: a multiple of 64, or bitsandbytes cannot compute with the 4-bit language model.
+        image_size: pixels a side, a multiple of 28.
+
+    Raises:
+        ValueError: a hidden or image_size that is no such multiple.
+    """
+    if hidden < 64 or hidden % 64:
+        raise ValueError(f"hidden must be a multiple of 64, got {hidden}")
+    if image_size < 2 * PATCH or image_size % (2 * PATCH):
+        raise ValueError(f"image_size must be a multiple of {2 * PATCH}, got {image_size}")
+    tokens_per_frame = (image_size // (2 * PATCH)) ** 2
+    tokenizer = build_tokenizer(texts, vocabulary, SPECIAL_TOKENS, extra_special_tokens=NAMED_TOKENS)
+    ids = dict(zip(SPECIAL_TOKENS, tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS), strict=True))
+    torch.manual_seed(seed)
+    heads = {"num_hidden_layers": layers, "num_attention_heads": 4}
+    config = InternVLConfig(
+        text_config={
+            "model_type": "qwen2",
+            "vocab_size": len(tokenizer),
+            "hidden_size": hidden,
+            "intermediate_size": 3 * hidden,
+            **heads,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+            "bos_token_id": None,
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+        },
+        vision_config={
+            "hidden_size": hidden,
+            "intermediate_size": 3 * hidden,
+            **heads,
+            "attention_bias": True,
+            "image_size": image_size,
+            "patch_size": PATCH,
+        },
+        image_token_id=ids["<IMG_CONTEXT>"],
+        image_seq_length=tokens_per_frame,
+        downsample_ratio=0.5,
+        tie_word_embeddings=False,
+    )
+    model = InternVLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = ids["<|im_end|>"]
+    model.generation_config.pad_token_id = ids["<|endoftext|>"]
+    model.save_pretrained(folder)
+    build_processor(tokenizer, image_size, tokens_per_frame).save_pretrained(folder)
