@@ -58,14 +58,15 @@ def score_clips(
     """Score and reasoning of every clip: greedy, or the mean over several samples from one prefilled prompt.
 
     output: a .jsonl file; lines already there are kept. order: None for the frames as they are, or a name in
-    `perturb.ORDERS`: the same perturbed copy of a clip for every model with the same seed. samples: draw so many responses a clip instead, shaped by `sampling` (temperature, top_p,
-    top_k). settings: whatever else
-    decides the scores (the model's digest, say); a file made with other settings is refused, not mixed.
+    `perturb.ORDERS`: the same perturbed copy of a clip for every model with the same seed. samples: draw so many
+    responses a clip instead, shaped by `sampling` (temperature, top_p, top_k). settings: whatever else decides the
+    scores (the model's digest, say); a file made with other settings is refused, not mixed.
 
     Returns:
         One row a clip in the order given: dataset, split, name, mos (published scale), target (mos on the prompt's
-        scale), prediction (prompt's scale; NaN where the response holds no readable score), response. With samples: `predictions` and `responses` are lists, one entry a
-        sample, prediction the mean of those that can be read, and response the first.
+        scale), prediction (prompt's scale; NaN where the response holds no readable score), response. With samples:
+        predictions and responses are lists with one entry a sample, prediction the mean of those that can be read,
+        response the first.
 
     Raises:
         ValueError: the output file belongs to other settings.

@@ -130,7 +130,7 @@ class VideoGRPOTrainer(GRPOTrainer):
         self.bank = Bank(
             prompts=prompts,
             positions=[prompt_positions(self.model, prompt) for prompt in prompts],
-            features=features[: len(prompts)] if self.vision_frozen else None,
+            features=features[: len(prompts)] if self.vision_frozen and features else None,
         )
         self._rollouts = completions[: len(rows)]
         perturbed = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
@@ -278,7 +278,8 @@ class VideoGRPOTrainer(GRPOTrainer):
             features = [self.bank.features[slot] for slot in distinct] if self.vision_frozen else None
             seen = visual_inputs(model, prompts, features)
             output = model(**packed.inputs, **seen, fused_lm_head=True)
-        return packed.rows(output.log_probs), packed.rows(output.entropy)
+        entropy = output.log_probs * 0 if output.entropy is None else output.entropy  # TRL's reference model has none
+        return packed.rows(output.log_probs), packed.rows(entropy)
 
     def _pieces(self, slots: list[int], lengths: list[int]) -> list[list[int]]:
         """Pieces of the local rows within the token budget, equally many on every process."""

@@ -27,10 +27,10 @@ class GRPOSettings:
     """How a stage is trained. Names follow the papers: `group` responses a query, `queries` a step.
 
     steps: optimiser steps (or None, and `epochs` counts). tokens: at most so many in one forward with gradient; the
-    step's queries x group responses are gone through in pieces of that size, which changes memory and not the result. beta: weight of the KL term. lora_rank: 0 trains
-    all weights; otherwise adapters of that rank in the language model, the vision tower frozen. train_vision: whether
-    the vision tower learns too (full training only). contrast: responses a query on perturbed frames. engine: "shared", or
-    "reference" for the plain, slow way through transformers.
+    step's queries x group responses are gone through in pieces of that size, which changes memory, not the result.
+    beta: weight of the KL term. lora_rank: 0 trains all weights; otherwise adapters of that rank in the language model,
+    the vision tower frozen. train_vision: whether the vision tower learns too (full training only). contrast: responses
+    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers.
     """
 
     learning_rate: float = 1.0e-6
