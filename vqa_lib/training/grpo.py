@@ -133,10 +133,10 @@ class VideoGRPOTrainer(GRPOTrainer):
             features=features[: len(prompts)] if self.vision_frozen and features else None,
         )
         self._rollouts = completions[: len(rows)]
-        perturbed = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
         for row in rows:
             row["contrast_completions"] = []
-        for (slot, _, _), text in zip(owned, perturbed, strict=True):
+        for (slot, _, _), ids in zip(owned, completions[len(rows) :], strict=True):
+            text = self._tokenizer.decode(ids, skip_special_tokens=True)
             rows[slots.index(slot)]["contrast_completions"].append(text)  # all of a clip stand with its first row
         self._slots = torch.tensor(slots, device=self.accelerator.device)
         output = super()._generate_and_score_completions(rows)
