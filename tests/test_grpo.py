@@ -316,6 +316,15 @@ class TestReference:
         trained = train(answering_folder, videos[:4], NATURAL, settings, tmp_path, frame_cache)
         assert abs(read_log(trained.parent / "log.jsonl")[0]["kl"]) < 1e-6
 
+    def test_small_steps_are_not_lost_in_bfloat16(self, answering_folder, videos, frame_cache, tmp_path):
+        """At the papers' learning rate a step is a fraction of what bfloat16 can add to a weight."""
+        settings = replace(SMALL, dtype="bfloat16", steps=1, learning_rate=1e-6)
+        trained = train(answering_folder, videos[:4], NATURAL, settings, tmp_path, frame_cache)
+        before, after = weights(answering_folder), weights(trained)
+        moved = torch.cat([(after[name] - before[name]).abs().flatten() for name in before if "layers" in name])
+        assert {value.dtype for value in after.values()} == {torch.float32}
+        assert 0.5e-6 < float(moved.median()) < 2e-6
+
     def test_going_on_from_an_adapter(self, lora_run, videos, frame_cache, tmp_path):
         # TRL loads the reference by the folder's name in the config: of an adapter, that is its base without it.
         self.check(train(lora_run, videos[:8], NATURAL, SMALL, tmp_path, frame_cache))

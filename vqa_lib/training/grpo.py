@@ -177,7 +177,7 @@ class VideoGRPOTrainer(GRPOTrainer):
         repeats = [sum(prompt == number for prompt, _ in wanted) for number in range(len(prompts))]
         step = (self.args.seed, self.state.global_step)
         uniform = draws([step + wanted[number][1] for number in by_prompt], self.sampling.max_tokens)
-        with self._whole_model() as model, torch.no_grad():
+        with self._whole_model() as model, torch.no_grad(), self.accelerator.autocast():
             model.eval()
             if self.engine == "shared":
                 features = encode_clips(model, prompts)

@@ -30,7 +30,8 @@ class GRPOSettings:
     step's queries x group responses are gone through in pieces of that size, which changes memory, not the result.
     beta: weight of the KL term. lora_rank: 0 trains all weights; otherwise adapters of that rank in the language model,
     the vision tower frozen. train_vision: whether the vision tower learns too (full training only). contrast: responses
-    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers.
+    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers. dtype: what is computed in; weights
+    that learn are kept in float32.
     """
 
     learning_rate: float = 1.0e-6
@@ -141,7 +142,7 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
         lr_scheduler_type=settings.schedule,
         max_grad_norm=settings.max_grad_norm,
         weight_decay=0.0,
-        bf16=on_gpu and settings.dtype == "bfloat16",
+        bf16=settings.dtype == "bfloat16",
         use_cpu=not on_gpu,
         activation_checkpointing=on_gpu,
         logging_steps=1,
@@ -191,12 +192,14 @@ def train_grpo(
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
     output.mkdir(parents=True, exist_ok=True)
     config = grpo_config(settings, output)
-    model, processor = load_model(model_path, settings.dtype)
+    # Weights that learn are kept in float32: steps of 1e-6 are lost in bfloat16's rounding. `dtype` is what is computed in.
+    kept_in = settings.dtype if settings.lora_rank else "float32"
+    model, processor = load_model(model_path, kept_in)
     if (Path(model_path) / "adapter_config.json").exists():
         # TRL's reference model and a new adapter both name their base by its folder: give the merged model one.
         model.save_pretrained(output / "start")
         processor.save_pretrained(output / "start")
-        model, processor = load_model(output / "start", settings.dtype)
+        model, processor = load_model(output / "start", kept_in)
     model.config.use_cache = True
     if not settings.train_vision:
         freeze_vision(model)
@@ -213,6 +216,9 @@ def train_grpo(
         tokens=settings.tokens,
         engine=settings.engine,
     )
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL makes the adapters of a 4-bit model bfloat16
+            parameter.data = parameter.data.float()
     checkpoints = output / "checkpoints"
     trainer.remove_callback(PrinterCallback)  # the log file has what it would print
     with warnings.catch_warnings():  # TRL 1.16 reads a name that transformers 5.23 has renamed
