@@ -30,8 +30,8 @@ class GRPOSettings:
     step's queries x group responses are gone through in pieces of that size, which changes memory, not the result.
     beta: weight of the KL term. lora_rank: 0 trains all weights; otherwise adapters of that rank in the language model,
     the vision tower frozen. train_vision: whether the vision tower learns too (full training only). contrast: responses
-    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers. dtype: what is computed in; weights
-    that learn are kept in float32.
+    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers. dtype:
+    what is computed in; weights that learn are kept in float32.
     """
 
     learning_rate: float = 1.0e-6
@@ -192,7 +192,7 @@ def train_grpo(
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
     output.mkdir(parents=True, exist_ok=True)
     config = grpo_config(settings, output)
-    # Weights that learn are kept in float32: steps of 1e-6 are lost in bfloat16's rounding. `dtype` is what is computed in.
+    # Weights that learn are kept in float32: steps of 1e-6 are lost in bfloat16's rounding.
     kept_in = settings.dtype if settings.lora_rank else "float32"
     model, processor = load_model(model_path, kept_in)
     if (Path(model_path) / "adapter_config.json").exists():
