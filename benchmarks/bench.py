@@ -23,7 +23,7 @@ import transformers
 from benchmarks.parts import PARTS
 from benchmarks.plot import draw
 from benchmarks.setting import Setting
-from benchmarks.sizes import SMOKE, TWO_CORES, Sizes
+from benchmarks.sizes import SMOKE, TWO_CORES
 
 
 def quiet() -> None:
@@ -39,21 +39,19 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def measure(keys: list[str], sizes: Sizes, device: str, rounds: int, path: Path) -> dict:
-    """Measure the parts and write each to the file as soon as it is done."""
+def measure(keys: list[str], setting: Setting, rounds: int, path: Path) -> dict:
+    """Measure the parts, write each to the file as soon as it is done, and return what the file holds then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(sizes, device, folder)
-        for key in keys:
-            work, arguments, target = PARTS[key]
-            result = {**work(setting, rounds, **arguments), "target": target}
-            results = read(path) | {key: result}
-            path.write_text(json.dumps({name: results[name] for name in PARTS if name in results}, indent=1) + "\n")
-            slow, fast = (f"{name} {result['sides'][name]['median']:.2f} s" for name in result["ratio_of"])
-            print(f"{key}: {result['ratio']:.2f} ({slow}, {fast})", flush=True)
-            gc.collect()
-            if device == "cuda":
-                torch.cuda.empty_cache()
+    for key in keys:
+        work, arguments, target = PARTS[key]
+        result = {**work(setting, rounds, **arguments), "target": target}
+        results = read(path) | {key: result}
+        path.write_text(json.dumps(results, indent=1) + "\n")
+        slow, fast = (f"{name} {result['sides'][name]['median']:.2f} s" for name in result["ratio_of"])
+        print(f"{key}: {result['ratio']:.2f} ({slow}, {fast})", flush=True)
+        gc.collect()
+        if setting.device == "cuda":
+            torch.cuda.empty_cache()
     return read(path)
 
 
@@ -69,7 +67,10 @@ def main() -> None:
     quiet()
     torch.set_num_threads(options.threads)
     sizes, rounds = (SMOKE, 1) if options.smoke else (TWO_CORES, options.rounds)
-    draw(measure(options.only, sizes, options.device, rounds, options.output / "bench.json"), options.output)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(sizes, options.device, folder)
+        results = measure(options.only, setting, rounds, options.output / "bench.json")
+    draw({key: results[key] for key in PARTS if key in results}, options.output)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def measure_loss(setting: Setting, rounds: int, prompt_to_completion: int) -> di
     arithmetic_share: operations of ours, counted, over its median seconds and the rate of the best matrix product.
     """
     (clip,) = setting.clips(1)
-    trainer = stock.build_trainer(setting, [clip])
+    trainer = stock.build_trainer(setting, [clip], loss_only=True)
     model = trainer.model.train()  # one for all three sides: they must not differ in their weights
     if setting.sizes.checkpointing:
         model.gradient_checkpointing_enable()
@@ -150,12 +150,12 @@ def measure_scoring(setting: Setting, rounds: int) -> dict:
         "one at a time": lambda: stock.score(model, setting, clips),
         "ours": lambda: ours.score(model, setting, clips, next(outputs)),
     }
-    texts = {name: work() for name, work in sides.items()}
+    texts = {name: work() for name, work in sides.items()}  # the warm-up too
     same = sum(a == b for a, b in zip(*texts.values(), strict=True))
     # In 16 bits the largest of two nearly equal logits may change with the size of the batch.
     if setting.sizes.dtype == "float32" and (same < len(clips) or not all(texts["ours"])):
         raise RuntimeError(f"only {same} of {len(clips)} answers are the same on both sides")
-    seconds = alternate(sides, rounds)
+    seconds = alternate(sides, rounds, warm_up=False)
     sizes = setting.described(prompt=len(setting.prompt(clips[0]).ids))
     result = entry(seconds, "one at a time", "ours", sizes, describe_device(setting.device), same_answers=same)
     result["clips_a_second"] = {name: len(clips) / side["median"] for name, side in result["sides"].items()}

@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import GenerationConfig
 
-from benchmarks.setting import RECIPE, Setting
+from benchmarks.setting import BETA, RECIPE, Setting
 from vqa_lib.models.dialogue import EncodedPrompt, batch
 from vqa_lib.models.rollouts import to_device, vision_token_ids
 from vqa_lib.perturb import reorder, shuffle
@@ -23,8 +23,6 @@ from vqa_lib.records import ScoredClip
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training.grpo import reward_columns
 from vqa_lib.video import read_video
-
-BETA = 0.04
 
 
 class PerRolloutStep:

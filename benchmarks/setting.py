@@ -32,6 +32,7 @@ from vqa_lib.recipes import RECIPES
 from vqa_lib.records import Scale, ScoredClip
 from vqa_lib.video import Frames
 
+BETA = 0.04  # not 0: the step then has reference log-probabilities
 DISTINCT_CLIPS = 8  # the others are copies under another name: files of their own for every cache
 RECIPE = RECIPES["vq_insight/natural"]
 
@@ -87,7 +88,7 @@ class Setting:
         frames = self.frames(clip) if frames is None else frames
         return encode(self.processor, frames, clip.kind, PROMPTS[RECIPE.prompt].text)
 
-    def grpo_config(self, name: str) -> GRPOConfig:
+    def grpo_config(self, name: str, beta: float = BETA) -> GRPOConfig:
         """One optimiser step of GRPO, the same for every side; responses all of one length."""
         sizes = self.sizes
         pieces = sizes.group * sizes.queries // sizes.rows
@@ -99,7 +100,7 @@ class Setting:
             gradient_accumulation_steps=pieces,
             steps_per_generation=pieces,
             max_steps=1,
-            beta=0.04,
+            beta=beta,
             loss_type="grpo",
             temperature=1.0,
             top_p=1.0,

@@ -71,8 +71,11 @@ def plain_log_probs(model, prompt: EncodedPrompt, completions: torch.Tensor, pad
     return logits.float().log_softmax(-1).gather(2, completions.to(device)[..., None])[..., 0]
 
 
-def build_trainer(setting: Setting, clips: list[ScoredClip], model=None) -> GRPOTrainer:
-    """Stock TRL with the frames as images and a contrast group through its public `rollout_func`."""
+def build_trainer(setting: Setting, clips: list[ScoredClip], loss_only: bool = False) -> GRPOTrainer:
+    """Stock TRL with the frames as images and a contrast group through its public `rollout_func`.
+
+    loss_only: all weights trained whatever the setting says, and no reference model.
+    """
     truth, text = PROMPTS[RECIPE.prompt].scale, PROMPTS[RECIPE.prompt].text
 
     def with_images(columns: dict) -> dict:
@@ -87,12 +90,12 @@ def build_trainer(setting: Setting, clips: list[ScoredClip], model=None) -> GRPO
     )
     rows.set_transform(with_images)
     trainer = GRPOTrainer(
-        model=setting.load_model() if model is None else model,
+        model=setting.load_model(),
         reward_funcs=[_reward(name, setting.sizes.group) for name in RECIPE.rewards],
-        args=setting.grpo_config("stock"),
+        args=setting.grpo_config("stock", beta=0.0) if loss_only else setting.grpo_config("stock"),
         train_dataset=rows,
         processing_class=setting.processor,
-        peft_config=setting.adapter(),
+        peft_config=None if loss_only else setting.adapter(),
         rollout_func=lambda prompts, trainer: rollout(prompts, trainer, setting),
     )
     trainer.remove_callback(PrinterCallback)

@@ -28,10 +28,14 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every side in every round: A, B, then B, A, and so on, after one unmeasured warm-up each."""
-    for work in sides.values():
-        work()
+def alternate(sides: dict[str, Callable[[], object]], rounds: int, warm_up: bool = True) -> dict[str, list[float]]:
+    """Seconds of every side in every round: A, B, then B, A, and so on, after one unmeasured warm-up each.
+
+    warm_up: False where the caller has run every side already.
+    """
+    if warm_up:
+        for work in sides.values():
+            work()
     seconds = {name: [] for name in sides}
     for number in range(rounds):
         order = list(sides) if number % 2 == 0 else list(reversed(sides))
