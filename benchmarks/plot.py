@@ -76,7 +76,7 @@ def draw(results: dict, folder: Path, name: str = "bench") -> None:
     data.to_csv(folder / f"{name}.csv", index=False)
     figure, axis = plt.subplots(figsize=(8, 1 + 0.55 * len(data)))
     places = range(len(data))
-    axis.barh(places, data["ratio"], color=COLOURS[0], height=0.55)
+    axis.barh(places, data["ratio"] - 1, left=1, color=COLOURS[0], height=0.55)
     axis.hlines(places, data["low"], data["high"], color="black", linewidth=1)
     end = max(data["high"].max(), data["target"].max() if data["target"].notna().any() else 1)
     for place, row in enumerate(data.itertuples()):
