@@ -1,13 +1,14 @@
 """Our side: every call into the engine of `vqa_lib` that the benchmark makes, and nothing else."""
 
+from dataclasses import replace
+
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
 from benchmarks.setting import RECIPE, Setting
+from vqa_lib.models import packing
 from vqa_lib.models.dialogue import EncodedPrompt
-from vqa_lib.models.packing import pack, prompt_positions
-from vqa_lib.models.rollouts import encode_clips, to_device, visual_inputs
 from vqa_lib.records import ScoredClip
 from vqa_lib.scoring import score_clips
 from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
@@ -16,18 +17,8 @@ from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
 def completion_log_probs(
     model, prompts: list[EncodedPrompt], owners: list[int], completions: list[torch.Tensor]
 ) -> torch.Tensor:
-    """Log-probabilities (B, C) with gradient, all completions of a prompt in one packed stream.
-
-    owners: for each completion the number of its prompt. Written for one prompt, until the engine has this function.
-    """
-    (prompt,) = prompts
-    features = encode_clips(model, prompts)
-    packed = pack(prompts, [prompt_positions(model, prompt)], owners, completions).to(features[0].device)
-    inputs = {name: value for name, value in packed.inputs.items() if name != "labels"}
-    seen = to_device(visual_inputs(prompts, features), features[0].device)
-    logits = model(**inputs, **seen, use_cache=False, logits_to_keep=packed.places.flatten()).logits[0]
-    tokens = packed.inputs["labels"][0, 1:][packed.places.flatten()]
-    return logits.float().log_softmax(-1).gather(1, tokens[:, None]).view(packed.places.shape) * packed.real
+    """Log-probabilities (B, C) with gradient, all completions of a prompt in one packed stream."""
+    return packing.completion_log_probs(model, prompts, owners, completions)[0]
 
 
 def build_trainer(setting: Setting, clips: list[ScoredClip], model=None) -> VideoGRPOTrainer:
@@ -42,9 +33,12 @@ def build_trainer(setting: Setting, clips: list[ScoredClip], model=None) -> Vide
         processing_class=setting.processor,
         peft_config=setting.adapter(),
         recipe=RECIPE,
-        read_frames=lambda number: (setting.frames(clips[number]), clips[number].kind),
+        read_visuals=lambda number: [(setting.frames(clips[number]), clips[number].kind)],
         contrast_generations=setting.sizes.contrast,
+        tokens=setting.sizes.tokens,
     )
+    # Responses of one length, as on every side: the end token is never said.
+    trainer.sampling = replace(trainer.sampling, banned=trainer.sampling.banned + trainer.sampling.ends)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

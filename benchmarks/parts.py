@@ -36,11 +36,10 @@ def measure_loss(setting: Setting, rounds: int, prompt_to_completion: int) -> di
     )
     completions[torch.isin(completions, torch.tensor(setting.processor.tokenizer.all_special_ids))] = 300
     rows = stock.row_inputs(setting, clip, completions)
-    pad_id = setting.processor.tokenizer.pad_token_id
     weight = torch.linspace(-1, 1, len(completions), device=setting.device)[:, None]
     forward = {
         "stock": lambda: stock.log_probs(trainer, rows),
-        "plain": lambda: stock.plain_log_probs(model, prompt, completions, pad_id),
+        "plain": lambda: stock.plain_log_probs(model, prompt, completions),
         "ours": lambda: ours.completion_log_probs(model, [prompt], [0] * len(completions), list(completions)),
     }
     with torch.no_grad():
@@ -65,7 +64,7 @@ def measure_loss(setting: Setting, rounds: int, prompt_to_completion: int) -> di
             completion=length,
             prompt=len(prompt.ids),
             prompt_as_images=rows["input_ids"].shape[1] - length,
-            visual_tokens=int(prompt.grid.prod()) // 4,
+            visual_tokens=int((prompt.token_types > 0).sum()),
             visual_tokens_as_images=int(rows["image_grid_thw"][: rows["num_images"][0]].prod(1).sum()) // 4,
             parameters=sum(weights.numel() for weights in model.parameters()),
             parameters_of_language_model=sum(weights.numel() for weights in model.model.language_model.parameters()),

@@ -15,8 +15,9 @@ from peft import PeftModel, get_peft_model
 from transformers import GenerationConfig
 
 from benchmarks.setting import BETA, RECIPE, Setting
-from vqa_lib.models.dialogue import EncodedPrompt, batch
-from vqa_lib.models.rollouts import to_device, vision_token_ids
+from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.families import vision_token_ids
+from vqa_lib.models.reference import plain_inputs
 from vqa_lib.perturb import reorder, shuffle
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import ScoredClip
@@ -69,7 +70,7 @@ class PerRolloutStep:
     @torch.no_grad()
     def _sample(self, prompt: EncodedPrompt, count: int) -> torch.Tensor:
         """`count` responses (count, C), each row with pixels of its own."""
-        inputs = self._on_device(batch([prompt] * count, self.tokenizer.pad_token_id))
+        inputs = plain_inputs(self.model, [prompt] * count)
         length = self.setting.sizes.step_completion
         config = GenerationConfig(
             max_new_tokens=length,
@@ -89,7 +90,7 @@ class PerRolloutStep:
     def _log_probs(self, model, prompt: EncodedPrompt, completions: torch.Tensor) -> torch.Tensor:
         """Log-probabilities (K, C): logits of the whole rows, then a row at a time through the softmax."""
         rows = [prompt] * len(completions)
-        inputs = self._on_device(batch(rows, self.tokenizer.pad_token_id, completions.tolist()))
+        inputs = plain_inputs(model, rows, completions.tolist())
         logits = model(**inputs, use_cache=False).logits[:, :-1]
         tokens = inputs["input_ids"][:, 1:]
         chosen = [row.log_softmax(-1).gather(1, ids[:, None])[:, 0] for row, ids in zip(logits, tokens, strict=True)]
@@ -119,6 +120,3 @@ class PerRolloutStep:
                 *(REWARDS[name](**columns, **settings) for name, settings in RECIPE.rewards.items()), strict=True
             )
         ]
-
-    def _on_device(self, inputs: dict) -> dict:
-        return to_device(inputs, self.setting.device)

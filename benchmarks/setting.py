@@ -22,9 +22,9 @@ from trl import GRPOConfig
 
 from benchmarks.sizes import Sizes
 from vqa_lib.frame_cache import FrameCache
-from vqa_lib.models.dialogue import EncodedPrompt, encode
+from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.families import encode, vision_token_ids
 from vqa_lib.models.loading import DTYPES, lora_config
-from vqa_lib.models.rollouts import vision_token_ids
 from vqa_lib.models.starter import tokenizer_texts
 from vqa_lib.models.tiny import SPECIAL_TOKENS, build_processor, build_tokenizer
 from vqa_lib.prompts import PROMPTS
@@ -86,19 +86,20 @@ class Setting:
 
     def prompt(self, clip: ScoredClip, frames: Frames | None = None) -> EncodedPrompt:
         frames = self.frames(clip) if frames is None else frames
-        return encode(self.processor, frames, clip.kind, PROMPTS[RECIPE.prompt].text)
+        return encode(self.processor, [(frames, clip.kind)], PROMPTS[RECIPE.prompt].text)
 
     def grpo_config(self, name: str, beta: float = BETA) -> GRPOConfig:
         """One optimiser step of GRPO, the same for every side; responses all of one length."""
         sizes = self.sizes
-        pieces = sizes.group * sizes.queries // sizes.rows
+        step = sizes.group * sizes.queries
+        rows = step if name == "ours" else sizes.rows  # ours goes through a step in pieces of its own
         return GRPOConfig(
             output_dir=str(self.folder / name),
             learning_rate=1e-6,
             num_generations=sizes.group,
-            per_device_train_batch_size=sizes.rows,
-            gradient_accumulation_steps=pieces,
-            steps_per_generation=pieces,
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=step // rows,
+            steps_per_generation=step // rows,
             max_steps=1,
             beta=beta,
             loss_type="grpo",

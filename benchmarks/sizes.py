@@ -13,7 +13,7 @@ class Sizes:
     activations recomputed in the backward pass. lora_rank: of the adapters in the step, 0 trains all weights.
     frames, max_pixels: which frames of a clip the model sees. clip_size, clip_seconds, clip_fps: of the files on disk.
     group, contrast, queries: responses a query, responses a query on shuffled frames, queries a step. rows: responses
-    that enter one forward of the step. step_completion: tokens of each response. scoring_clips, scoring_batch,
+    that enter one forward of the other sides, tokens: of ours. step_completion: tokens of each response. scoring_clips, scoring_batch,
     scoring_completion: clips scored, at once, with so many tokens each. cached_clips: clips of an epoch.
     """
 
@@ -31,6 +31,7 @@ class Sizes:
     contrast: int = 4
     queries: int = 2
     rows: int = 16
+    tokens: int = 16384
     step_completion: int = 136
     scoring_clips: int = 32
     scoring_batch: int = 32

@@ -15,9 +15,10 @@ from trl.data_utils import prepare_multimodal_messages
 from trl.models import unwrap_model_for_generation
 
 from benchmarks.setting import RECIPE, Setting
-from vqa_lib.models.dialogue import EncodedPrompt, batch
+from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.families import to_device, vision_token_ids
 from vqa_lib.models.loading import DTYPES
-from vqa_lib.models.rollouts import to_device, vision_token_ids
+from vqa_lib.models.reference import plain_inputs
 from vqa_lib.perturb import shuffle
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import ScoredClip
@@ -63,12 +64,11 @@ def log_probs(trainer: GRPOTrainer, inputs: dict) -> torch.Tensor:
     return trainer._get_per_token_logps_and_entropies(trainer.model, **inputs)[0]
 
 
-def plain_log_probs(model, prompt: EncodedPrompt, completions: torch.Tensor, pad_id: int) -> torch.Tensor:
+def plain_log_probs(model, prompt: EncodedPrompt, completions: torch.Tensor) -> torch.Tensor:
     """Log-probabilities (K, C) of plain transformers on K video rows, the pixels repeated."""
-    inputs = batch([prompt] * len(completions), pad_id, completions.tolist())
-    device, width = next(model.parameters()).device, completions.shape[1]
-    logits = model(**to_device(inputs, device), use_cache=False, logits_to_keep=width + 1).logits[:, :-1]
-    return logits.float().log_softmax(-1).gather(2, completions.to(device)[..., None])[..., 0]
+    inputs = plain_inputs(model, [prompt] * len(completions), completions.tolist())
+    logits = model(**inputs, use_cache=False, logits_to_keep=completions.shape[1] + 1).logits[:, :-1]
+    return logits.float().log_softmax(-1).gather(2, completions.to(logits.device)[..., None])[..., 0]
 
 
 def build_trainer(setting: Setting, clips: list[ScoredClip], loss_only: bool = False) -> GRPOTrainer:
@@ -165,7 +165,7 @@ def score(model, setting: Setting, clips: list[ScoredClip]) -> list[str]:
     tokenizer = setting.processor.tokenizer
     texts = []
     for clip in clips:
-        inputs = to_device(batch([setting.prompt(clip)], tokenizer.pad_token_id), setting.device)
+        inputs = plain_inputs(model, [setting.prompt(clip)])
         tokens = model.generate(
             **inputs,
             max_new_tokens=setting.sizes.scoring_completion,
