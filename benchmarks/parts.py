@@ -73,7 +73,7 @@ def measure_loss(setting: Setting, rounds: int, prompt_to_completion: int) -> di
         largest_difference=difference,
     )
     medians = {name: side["median"] for name, side in result["sides"].items()}
-    rate = matmul_rate(setting.device, next(model.parameters()).dtype, smoke=rounds == 1)
+    rate = matmul_rate(setting.device, next(model.parameters()).dtype)
     operations = {name: count_operations(work) for name, work in sides.items()}
     result["ratio_plain"] = medians["plain"] / medians["ours"]
     result["operations"] = operations
