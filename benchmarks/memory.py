@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 GIVEN = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "0", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -61,6 +61,7 @@ MIDDLE = {"hidden": 384, "layers": 7}  # about 30M parameters
 LARGE = {"hidden": 640, "layers": 8}  # about 100M parameters
 SMALL_PIECES = {"queries": 4, "tokens": 512}  # four, of one query each
 ONE_PIECE = {"queries": 4, "tokens": 4096}
+LONG_PROMPTS = {"queries": 2, "tokens": 4096, "frames": 16, "side": 224, "max_completion": 16}
 CHECKPOINTED = {**MIDDLE, **ONE_PIECE, "checkpointing": True}
 CASES = [
     Case("tiny, all", hidden=128, layers=3),
@@ -77,6 +78,8 @@ CASES = [
     Case("30M, lora, checkpointed", **CHECKPOINTED, tuning="lora"),
     Case("30M, all, checkpointed, bfloat16", **CHECKPOINTED, dtype="bfloat16"),
     Case("30M, lora, checkpointed, bfloat16", **CHECKPOINTED, tuning="lora", dtype="bfloat16"),
+    Case("30M, all, long prompts", **MIDDLE, **LONG_PROMPTS),
+    Case("30M, lora, long prompts, checkpointed", **MIDDLE, **LONG_PROMPTS, tuning="lora", checkpointing=True),
     Case("30M InternVL, all", family="internvl", **MIDDLE, **SMALL_PIECES),
     Case("30M InternVL, lora, checkpointed", family="internvl", **CHECKPOINTED, tuning="lora"),
     Case("100M, all, small pieces", **LARGE, **SMALL_PIECES),
@@ -99,6 +102,43 @@ def measured_peak(case: Case) -> dict:
     if done.returncode:
         raise RuntimeError(f"{case.name}: the measurement failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def compared(case: Case, found: dict | None = None) -> dict:
+    """An entry for bench.json: `ratio` is predicted / measured peak; sizes in bytes.
+
+    found: what `measured_peak` or `measure` returned; None measures.
+    """
+    from vqa_lib.planning.memory import predict_memory
+    from vqa_lib.planning.shapes import model_shape
+    from vqa_lib.planning.workload import method, workload
+    from vqa_lib.recipes import RECIPES
+
+    found = measured_peak(case) if found is None else found
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(case, Path(folder))
+        shape = model_shape(folder)
+    # The real number of prompt tokens, because a made-up tokenizer's is not what the plan's estimate is for.
+    work = replace(workload(shape, case.params(), RECIPES["vq_insight/natural"]), prompt=found["prompt_tokens"])
+    way = method(case.params(), gpu=False, checkpointing=case.checkpointing)
+    predicted = predict_memory(shape, work, way)
+    return {
+        "case": case.name, "ratio": predicted.peak / found["peak"], "predicted": predicted.peak,
+        "measured": found["peak"], "resident": found["rss"], "phase": predicted.phase,
+        "parameters": shape.parameters, "pieces": len(work.pieces()), "device": "cpu",
+        "predicted_phases": {name: sum(parts.values()) for name, parts in predicted.phases.items()},
+        "measured_phases": found["phases"], "sizes": asdict(case),
+    }  # fmt: skip
+
+
+def entries(cases: list[Case] = CASES) -> dict:
+    """What bench.json holds under `memory`: all cases, and the ratio that is farthest from 1."""
+    rows = []
+    for case in cases:
+        rows.append(compared(case))
+        sizes = ", ".join(f"{name} {rows[-1][name] / 1e6:.1f} MB" for name in ("predicted", "measured", "resident"))
+        print(f"{case.name:40} {sizes}, ratio {rows[-1]['ratio']:.3f}", file=sys.stderr, flush=True)
+    return {"ratio": max((row["ratio"] for row in rows), key=lambda ratio: abs(ratio - 1)), "cases": rows}
 
 
 def write_model(case: Case, folder: Path) -> None:
@@ -168,6 +208,7 @@ def measure(case: Case) -> dict:
     """What `measured_peak` returns; to be called in a process of its own."""
     import gc
     import time
+    import warnings
 
     import numpy as np
     import torch
@@ -239,7 +280,8 @@ def measure(case: Case) -> dict:
         gc.collect()
         baseline = _resident() - held
         began = time.perf_counter()
-        with tracker:
+        with tracker, warnings.catch_warnings():  # as in `train_grpo`
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
             trainer.train()
         phases["optimiser"] = tracker.peak
         seconds = time.perf_counter() - began
@@ -258,3 +300,5 @@ def _resident() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
         print(json.dumps(measure(Case(**json.loads(sys.argv[2])))))
+    else:
+        print(json.dumps({"memory": entries()}, indent=2))

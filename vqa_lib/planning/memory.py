@@ -107,12 +107,19 @@ def _encoding(shape: ModelShape, work: Workload, method: Method) -> float:
 def vision_forward(shape: ModelShape, patches: int, method: Method) -> float:
     """Largest moment of the vision tower without gradient, in a layer: in attention or in its MLP."""
     vision, width = shape.vision, method.dtype
-    if not vision.gated:  # input, normed, then queries, keys, values and result; or the MLP before and after GELU
-        return patches * width * (2 * vision.hidden + max(4 * vision.hidden, 2 * vision.intermediate))
+    if not vision.gated:
+        # The tower's and the layer's input, normed; then queries, keys, values and result; or what attention gave, once
+        # more with the input added, and the MLP before and after GELU.
+        return (
+            patches * width * (3 * vision.hidden + max(4 * vision.hidden, 2 * vision.hidden + 2 * vision.intermediate))
+        )
     # Rotary positions are applied in float32: both copies, the query's result, and three parts of the key's.
     copies = 0 if width == SINGLE else 2
     rotary = 5 * width + (copies + 4) * SINGLE
-    return patches * max(rotary * vision.hidden, width * (2 * vision.hidden + 3 * vision.intermediate))
+    angles = 2 * SINGLE * vision.rotary
+    # The layer's input, with attention added, normed; activated gate, up and their product.
+    mlp = width * (3 * vision.hidden + 3 * vision.intermediate)
+    return patches * (angles + max(rotary * vision.hidden, mlp))
 
 
 def vision_saved(shape: ModelShape, patches: int, method: Method) -> tuple[float, float]:
@@ -135,7 +142,8 @@ def vision_saved(shape: ModelShape, patches: int, method: Method) -> tuple[float
 def text_forward(text: TextShape, stream: Rows, method: Method) -> float:
     """Largest moment of the language model without gradient, in a layer: in attention or in its MLP."""
     width, tokens = method.dtype, stream.tokens
-    mlp = tokens * (2 * text.hidden + 3 * text.intermediate)  # input, normed, activated gate, up and their product
+    # The layer's input, with attention added, normed; activated gate, up and their product.
+    mlp = tokens * (3 * text.hidden + 3 * text.intermediate)
     # Input, normed, rotated query, key and value of all; then queries of prompts or rows, gathered, with their keys and
     # values (once for each row, repeated for each head) and the result.
     flow = tokens * (3 * text.hidden + 2 * text.key_value)

@@ -46,7 +46,8 @@ class VisionShape:
 
     patch_weights: of the patch embedding. out_weights: of the projector's linear maps, used once a visual token. merge:
     patches that become one visual token. gated: SwiGLU (Qwen) or a plain MLP (InternVL). window: patches that attend to
-    each other in layers other than `full_layers`; 0: no windows. image: pixels a side, 0 for any size.
+    each other in layers other than `full_layers`; 0: no windows. rotary: width of rotary positions, 0 for none.
+    image: pixels a side, 0 for any size.
     """
 
     hidden: int
@@ -62,6 +63,7 @@ class VisionShape:
     gated: bool
     window: int
     full_layers: int
+    rotary: int
     image: int
 
 
@@ -199,6 +201,7 @@ def _qwen_vision(config, network, parameters: int) -> VisionShape:
         gated=True,
         window=side * side,
         full_layers=len(config.fullatt_block_indexes),
+        rotary=config.hidden_size // config.num_heads,
         image=0,
     )
 
@@ -220,6 +223,7 @@ def _internvl_vision(config, network, parameters: int) -> VisionShape:
         gated=False,
         window=0,
         full_layers=config.num_hidden_layers,
+        rotary=0,
         image=sides[0],
     )
 
