@@ -15,7 +15,7 @@ import torch
 from vqa_lib.datasets import load_clips
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.miniature import MINIATURES, QUICKSTART, write_miniature
-from vqa_lib.models.dialogue import encode
+from vqa_lib.models.families import encode
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.starter import tokenizer_texts
 from vqa_lib.models.tiny import build_tiny_qwen
@@ -78,7 +78,7 @@ def answering_folder(tmp_path_factory, tiny_folder, videos, images, frame_cache)
     policy = FramePolicy(count=4)
     questions = {"image": PROMPTS["vq_insight/image"].text, "video": PROMPTS["vq_insight/natural"].text}
     prompts = [
-        encode(processor, frame_cache.get(clip.path, clip.kind, policy), clip.kind, questions[clip.kind])
+        encode(processor, [(frame_cache.get(clip.path, clip.kind, policy), clip.kind)], questions[clip.kind])
         for clip in [*videos[:4], *images[:4]]
     ]
 
@@ -118,7 +118,7 @@ def encoded(miniature, tiny_folder, videos, images, frame_cache):
         (videos[1], FramePolicy(count=6), "Rate it."),
     ]
     return [
-        encode(processor, frame_cache.get(clip.path, clip.kind, policy), clip.kind, text)
+        encode(processor, [(frame_cache.get(clip.path, clip.kind, policy), clip.kind)], text)
         for clip, policy, text in wanted
     ]
 

@@ -163,7 +163,7 @@ def test_score_one_video(folder, tiny_folder, tmp_path):
 def test_score_folder(folder, tiny_folder, tmp_path, monkeypatch):
     answers = iter(['<think> a\n"b" </think> <answer> 40 </answer>', "<answer>60</answer>", "no answer"])
     monkeypatch.setattr(
-        score_files, "respond", lambda model, processor, prompts, limit: [next(answers) for _ in prompts]
+        score_files, "respond", lambda model, processor, prompts, limit: [[next(answers)] for _ in prompts]
     )
     out = tmp_path / "scores.csv"
     result = vqa("score", folder, "--model", tiny_folder, "--out", out, "--frames", 4, "--max-pixels", 2000)

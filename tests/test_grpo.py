@@ -14,14 +14,16 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from vqa_lib.datasets import load_clips
-from vqa_lib.models.dialogue import batch, encode
+from vqa_lib.models.families import encode
 from vqa_lib.models.loading import ModelError, load_model, lora_config
+from vqa_lib.models.reference import plain_inputs
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import RECIPES
 from vqa_lib.records import Scale, ScoredClip
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training import grpo, run
 from vqa_lib.training.grpo import VideoGRPOTrainer, reward_columns, training_rows
+from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.run import GRPOSettings, read_log, train_grpo
 from vqa_lib.video import FramePolicy
 
@@ -33,7 +35,7 @@ POLICY = FramePolicy(count=6)
 SMALL = GRPOSettings(
     group=4,
     queries=2,
-    rows=4,
+    tokens=600,
     steps=2,
     beta=0.04,
     contrast=2,
@@ -117,8 +119,8 @@ def plain_twin(trainer, folder, settings):
     return model.train()
 
 
-def plain_log_probabilities(model, prompts, completions, pad_id, temperature):
-    inputs = batch(prompts, pad_id, completions)
+def plain_log_probabilities(model, prompts, completions, temperature):
+    inputs = plain_inputs(model, prompts, completions)
     width = max(map(len, completions))
     logits = model(**inputs).logits[:, -width - 1 : -1] / temperature
     chosen = inputs["input_ids"][:, -width:, None]
@@ -150,7 +152,7 @@ def test_log_probabilities_and_gradients_equal_plain_transformers(
     frames = [frame_cache.get(clip.path, clip.kind, POLICY) for clip in mixed_clips]
     text = PROMPTS["vq_insight/natural"].text
     encoded = [
-        encode(trainer.processing_class, frame, clip.kind, text)
+        encode(trainer.processing_class, [(frame, clip.kind)], text)
         for frame, clip in zip(frames, mixed_clips, strict=True)
     ]
     assert len({len(prompt.ids) for prompt in encoded}) == 3  # ragged
@@ -161,8 +163,7 @@ def test_log_probabilities_and_gradients_equal_plain_transformers(
     assert len({len(completion) for completion in completions}) > 1
 
     model = plain_twin(trainer, answering_folder, settings)
-    pad_id = trainer.processing_class.tokenizer.pad_token_id
-    plain = plain_log_probabilities(model, prompts, completions, pad_id, temperature)
+    plain = plain_log_probabilities(model, prompts, completions, temperature)
 
     trainer._slots = output["slot"][order]
     ours, entropies, auxiliary = trainer._get_per_token_logps_and_entropies(
@@ -202,8 +203,9 @@ def test_the_pictures_matter_to_the_log_probabilities(
     mask = torch.cat([output["prompt_mask"], output["completion_mask"]], 1)
     width = output["completion_ids"].size(1)
     seen = []
-    for pixels in (trainer.bank.prompts[0].pixels, torch.zeros_like(trainer.bank.prompts[0].pixels)):
-        trainer.bank.prompts[0] = replace(trainer.bank.prompts[0], pixels=pixels)
+    (visual,) = trainer.bank.prompts[0].visuals
+    for shown in (visual, replace(visual, pixels=torch.zeros_like(visual.pixels))):
+        trainer.bank.prompts[0] = replace(trainer.bank.prompts[0], visuals=(shown,))
         trainer._slots = output["slot"]
         with torch.no_grad():
             seen.append(trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)[0])
@@ -251,7 +253,7 @@ class TestRuns:
         assert any("visual" not in name for name in changed)
 
     def test_images_in_groups_of_two(self, answering_folder, images, frame_cache, tmp_path):
-        settings = replace(SMALL, group=2, rows=2)
+        settings = replace(SMALL, group=2)
         trained = train(answering_folder, images[:6], IMAGE, settings, tmp_path, frame_cache)
         lines = check_log(trained, IMAGE, 2)
         assert lines[0]["grad_norm"] > 0
@@ -259,7 +261,7 @@ class TestRuns:
         assert "rewards/temporal/mean" not in lines[0]
 
     def test_images_and_videos_together(self, answering_folder, mixed_clips, frame_cache, tmp_path):
-        settings = replace(SMALL, queries=4, rows=8, steps=1)
+        settings = replace(SMALL, queries=4, steps=1)
         lines = check_log(train(answering_folder, mixed_clips, NATURAL, settings, tmp_path, frame_cache), NATURAL, 1)
         assert lines[0]["grad_norm"] > 0
 
@@ -277,9 +279,9 @@ class TestRuns:
         assert GRPOSettings(**facts["settings"]) == SMALL
 
     def test_the_result_loads_like_any_model(self, natural_run, encoded):
-        model, processor = load_model(natural_run)
+        model, _ = load_model(natural_run)
         with torch.no_grad():
-            logits = model(**batch(encoded, processor.tokenizer.pad_token_id)).logits
+            logits = model(**plain_inputs(model, encoded)).logits
         assert torch.isfinite(logits).all()
 
     def test_a_second_call_returns_at_once(self, monkeypatch, natural_run, answering_folder, videos, frame_cache):
@@ -314,6 +316,15 @@ class TestReference:
         trained = train(answering_folder, videos[:4], NATURAL, settings, tmp_path, frame_cache)
         assert abs(read_log(trained.parent / "log.jsonl")[0]["kl"]) < 1e-6
 
+    def test_small_steps_are_not_lost_in_bfloat16(self, answering_folder, videos, frame_cache, tmp_path):
+        """At the papers' learning rate a step is a fraction of what bfloat16 can add to a weight."""
+        settings = replace(SMALL, dtype="bfloat16", steps=1, learning_rate=1e-6)
+        trained = train(answering_folder, videos[:4], NATURAL, settings, tmp_path, frame_cache)
+        before, after = weights(answering_folder), weights(trained)
+        moved = torch.cat([(after[name] - before[name]).abs().flatten() for name in before if "layers" in name])
+        assert {value.dtype for value in after.values()} == {torch.float32}
+        assert 0.5e-6 < float(moved.median()) < 2e-6
+
     def test_going_on_from_an_adapter(self, lora_run, videos, frame_cache, tmp_path):
         # TRL loads the reference by the folder's name in the config: of an adapter, that is its base without it.
         self.check(train(lora_run, videos[:8], NATURAL, SMALL, tmp_path, frame_cache))
@@ -329,12 +340,12 @@ class TestAdapters:
         assert not (lora_run / "model.safetensors").exists()
 
     def test_loading_merges_it(self, lora_run, answering_folder, encoded):
-        merged, processor = load_model(lora_run)
+        merged, _ = load_model(lora_run)
         assert not any("lora" in name for name, _ in merged.named_parameters())
         base = AutoModelForImageTextToText.from_pretrained(answering_folder, dtype=torch.float32)
         for name, value in base.model.visual.state_dict().items():
             assert torch.equal(value, merged.model.visual.state_dict()[name])
-        inputs = batch(encoded, processor.tokenizer.pad_token_id)
+        inputs = plain_inputs(merged, encoded)
         with torch.no_grad():
             plain = base.eval()(**inputs).logits
             adapted = PeftModel.from_pretrained(base, lora_run).eval()(**inputs).logits
@@ -347,8 +358,8 @@ class TestAdapters:
         kept = keep_trainer(monkeypatch)
         settings = replace(SMALL, lora_rank=4, steps=1, beta=0.0)
         second = train(lora_run, videos[:8], NATURAL, settings, tmp_path, frame_cache)
-        model, processor = load_model(second)
-        inputs = batch(encoded, processor.tokenizer.pad_token_id)
+        model, _ = load_model(second)
+        inputs = plain_inputs(model, encoded)
         with torch.no_grad():
             trained = kept[0].model.eval()(**inputs).logits
             torch.testing.assert_close(model.eval()(**inputs).logits, trained, rtol=0, atol=1e-4)
@@ -416,11 +427,11 @@ class TestContrast:
         train(answering_folder, videos[:2], NATURAL, settings, tmp_path, frame_cache)
         _, processor = load_model(answering_folder)
         text = PROMPTS["vq_insight/natural"].text
-        ordered = [encode(processor, frame_cache.get(c.path, "video", POLICY), "video", text) for c in videos[:2]]
-        by_pixels = {prompt.pixels.numpy().tobytes() for prompt in ordered}
+        ordered = [encode(processor, [(frame_cache.get(c.path, "video", POLICY), "video")], text) for c in videos[:2]]
+        by_pixels = {prompt.visuals[0].pixels.numpy().tobytes() for prompt in ordered}
         assert len(by_pixels) == 2
         for bank, inputs in watched["trained"]:
-            assert {prompt.pixels.numpy().tobytes() for prompt in bank.prompts} == by_pixels
+            assert {prompt.visuals[0].pixels.numpy().tobytes() for prompt in bank.prompts} == by_pixels
             for row, slot in zip(inputs["prompt_ids"], inputs["slot"].tolist(), strict=True):
                 assert row[-len(bank.prompts[slot].ids) :].tolist() == bank.prompts[slot].ids.tolist()
 
@@ -430,9 +441,10 @@ class TestContrast:
         train(answering_folder, videos[:2], NATURAL, replace(SMALL, steps=1, beta=0.0), tmp_path, frame_cache)
         first, second, first_shuffled, second_shuffled = watched["encoded"][0]
         for ordered, shuffled in ((first, first_shuffled), (second, second_shuffled)):
+            assert torch.equal(shuffled.ids, ordered.ids)
+            (shuffled,), (ordered,) = shuffled.visuals, ordered.visuals
             assert not torch.equal(shuffled.pixels, ordered.pixels)
             assert torch.equal(shuffled.pixels.flatten().sort()[0], ordered.pixels.flatten().sort()[0])  # same frames
-            assert torch.equal(shuffled.ids, ordered.ids)
             assert shuffled.seconds_per_grid == ordered.seconds_per_grid
 
     def test_its_order_follows_from_seed_step_and_clip_alone(
@@ -440,29 +452,67 @@ class TestContrast:
     ):
         """So that all processes of a step, and a resumed run, shuffle alike whatever else has drawn numbers."""
         trainer = build_trainer(monkeypatch, answering_folder, videos[:2], SMALL, tmp_path, frame_cache)
-        first = trainer._contrast_order(0, 16).tolist()
+        visual = (frame_cache.get(videos[0].path, "video", FramePolicy(count=12)), "video")
+        first = trainer._contrast_order(0, 0, visual).tolist()
         torch.rand(3)
         np.random.random(3)  # the global state that other code draws from
-        assert trainer._contrast_order(0, 16).tolist() == first
-        assert trainer._contrast_order(1, 16).tolist() != first
+        assert trainer._contrast_order(0, 0, visual).tolist() == first
+        assert trainer._contrast_order(1, 0, visual).tolist() != first
+        assert trainer._contrast_order(0, 1, visual).tolist() != first  # the second video of a pair
         trainer.state.global_step += 1
-        assert trainer._contrast_order(0, 16).tolist() != first
+        assert trainer._contrast_order(0, 0, visual).tolist() != first
 
     def test_images_have_none(self, watched, answering_folder, mixed_clips, frame_cache, tmp_path):
-        settings = replace(SMALL, queries=4, rows=16, steps=1, beta=0.0)
+        settings = replace(SMALL, queries=4, steps=1, beta=0.0)
         train(answering_folder, mixed_clips, NATURAL, settings, tmp_path, frame_cache)
         (columns,) = watched["rewards"]
         sizes = {"image": 0, "video": 0}
         for kind, responses in zip(columns["kind"], columns["contrast_completions"], strict=True):
             sizes[kind] += len(responses)
         assert sizes == {"image": 0, "video": 3 * settings.contrast}
-        assert [prompt.kind for prompt in watched["encoded"][0][4:]] == ["video"] * 3
+        assert [prompt.visuals[0].kind for prompt in watched["encoded"][0][4:]] == ["video"] * 3
 
     def test_a_recipe_without_the_reward_samples_none(self, watched, answering_folder, videos, frame_cache, tmp_path):
         settings = replace(SMALL, steps=1, beta=0.0)
         train(answering_folder, videos[:2], NATURAL.without("temporal"), settings, tmp_path, frame_cache)
         assert len(watched["encoded"][0]) == 2
         assert watched["rewards"] == []
+
+
+# ---- engines and pieces --------------------------------------------------------------------------------------------
+
+
+def reproducible(folder) -> list[dict]:
+    lines = read_log(folder.parent / "log.jsonl")
+    return [{name: value for name, value in line.items() if name != "step_time"} for line in lines]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"engine": "reference"}, {"tokens": 1}, {"tokens": 10**6}],
+    ids=["reference", "a row a piece", "at once"],
+)
+@pytest.mark.parametrize("way", [{}, {"train_vision": False}, {"lora_rank": 4}], ids=["all", "frozen vision", "LoRA"])
+def test_a_run_is_the_same_whichever_way_it_is_computed(
+    answering_folder, mixed_clips, frame_cache, tmp_path, changes, way
+):
+    # Adam divides a gradient by its size: where it is all rounding, the step is noise as large as the learning rate.
+    settings = replace(SMALL, queries=4, learning_rate=1e-4, **way)
+    plain = train(answering_folder, mixed_clips, NATURAL, settings, tmp_path / "one", frame_cache)
+    other = train(answering_folder, mixed_clips, NATURAL, replace(settings, **changes), tmp_path / "two", frame_cache)
+    assert largest_difference(weights(plain), weights(other)) < 1e-5
+    for ours, theirs in zip(reproducible(plain), reproducible(other), strict=True):
+        for name in ours:
+            if "clip_ratio" not in name and name not in ("entropy", "kl"):  # means over pieces, not over tokens
+                assert ours[name] == pytest.approx(theirs[name], abs=1e-4, nan_ok=True), name
+
+
+def test_split_rows():
+    rows = split_rows([2, 0, 1, 0, 2], [100, 100, 300], [10, 20, 30, 40, 50], tokens=220)
+    assert rows == [[1, 3], [2], [0], [4]]  # the last prompt is longer than a piece: its rows go alone
+    assert split_rows([0] * 4, [100], [10] * 4, tokens=1000) == [[0, 1, 2, 3]]
+    assert split_rows([0] * 4, [100], [10] * 4, tokens=1000, at_least=3) == [[0], [1], [2, 3]]
+    assert split_rows([0], [100], [10], tokens=1000, at_least=3) == [[0]]
 
 
 # ---- interruptions -------------------------------------------------------------------------------------------------
@@ -493,10 +543,6 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 
     cut = train(answering_folder, clips, NATURAL, settings, tmp_path / "cut", frame_cache)
     assert largest_difference(weights(whole), weights(cut)) < 1e-6
-
-    def reproducible(folder):
-        lines = read_log(folder.parent / "log.jsonl")
-        return [{name: value for name, value in line.items() if name != "step_time"} for line in lines]
 
     for ours, theirs in zip(reproducible(cut), reproducible(whole), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, nan_ok=True)
@@ -554,8 +600,8 @@ class TestRefusals:
         ({"group": 1}, "group must be at least 2"),  # nothing to compare a response with
         ({"group": 0}, "group must be at least 1"),
         ({"queries": 0}, "queries must be at least 1"),
-        ({"rows": 3}, r"rows \(3\) must divide queries x group \(2 x 4\)"),
-        ({"rows": 16}, r"rows \(16\) must divide"),
+        ({"tokens": 0}, "tokens must be at least 1"),
+        ({"engine": "fast"}, "engine must be one of shared, reference; got 'fast'"),
         ({"max_completion": 0}, "max_completion must be at least 1"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
     ],

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vqa_lib.models.dialogue import batch
 from vqa_lib.models.loading import load_model
+from vqa_lib.models.reference import plain_inputs
 from vqa_lib.models.starter import encode_all, response
 from vqa_lib.models.tiny import build_tiny_qwen, cosine_patches, open_eyes
 from vqa_lib.paths import STARTER
@@ -27,7 +27,7 @@ def prompts(starter, images, videos, frame_cache):
 def test_eyes_start_with_the_squares_of_unit_filter_responses(tmp_path, prompts):
     build_tiny_qwen(tmp_path, ["a video"], hidden=64, layers=1)
     model, _ = load_model(tmp_path)
-    patches = torch.cat([prompt.pixels for prompt in prompts]).float()
+    patches = torch.cat([prompt.visuals[0].pixels for prompt in prompts]).float()
     open_eyes(model, patches)
     embedding = model.model.visual.patch_embed.proj.weight.flatten(1)
     responses = patches @ embedding.T
@@ -44,7 +44,7 @@ def test_what_is_seen_does_not_depend_on_the_question_left_out(starter, prompts)
     model, _ = starter
     with torch.no_grad():
         seen = what_is_seen(model, prompts)
-        inputs = batch(prompts, model.config.text_config.pad_token_id)
+        inputs = plain_inputs(model, prompts)
         inputs |= {name: inputs[name].float() for name in inputs if name.startswith("pixel_values")}
         hidden = model.model(**inputs).last_hidden_state
     visual = (inputs["mm_token_type_ids"] > 0).unsqueeze(-1)
@@ -67,7 +67,7 @@ def test_the_first_loss_is_that_of_plain_transformers(starter, prompts):
     tokenizer = processor.tokenizer
     text = response("The video has mild blur.", 71.5)
     completion = tokenizer(text + tokenizer.eos_token)["input_ids"]
-    inputs = batch(prompts, tokenizer.pad_token_id, [completion] * len(prompts))
+    inputs = plain_inputs(model, prompts, [completion] * len(prompts))
     inputs |= {name: inputs[name].float() for name in inputs if name.startswith("pixel_values")}
     labels = inputs["input_ids"].clone()
     labels[:, : -len(completion)] = -100

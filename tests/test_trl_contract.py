@@ -13,6 +13,7 @@ import pytest
 import torch
 import trl
 from datasets import Dataset
+from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
@@ -59,6 +60,7 @@ PARAMETERS = {
         "image_position_ids",
     ],
     "_compute_loss": ["self", "model", "inputs"],
+    "training_step": ["self", "model", "inputs", "num_items_in_batch"],
 }
 
 # method -> how many values it returns (1: one object)
@@ -69,6 +71,7 @@ RETURNED = {
     "_calculate_rewards": 1,
     "_get_per_token_logps_and_entropies": 3,
     "_compute_loss": 1,
+    "training_step": 1,
 }
 
 
@@ -116,17 +119,17 @@ def test_our_overrides_return_as_many(name):
     assert returned_values(getattr(VideoGRPOTrainer, name)) == {RETURNED[name]}
 
 
-def test_every_private_override_is_watched_here():
-    """A new override of a private method of TRL has to be added to PARAMETERS and RETURNED."""
-    private = {
+def test_every_override_is_watched_here():
+    """A new override of a method of TRL has to be added to PARAMETERS and RETURNED."""
+    overridden = {
         name
         for name, value in vars(VideoGRPOTrainer).items()
-        if name.startswith("_") and not name.startswith("__") and callable(value) and name in vars(GRPOTrainer)
+        if not name.startswith("__") and callable(value) and name in vars(GRPOTrainer)
     }
-    assert private == set(PARAMETERS) == set(RETURNED)
+    assert overridden == set(PARAMETERS) == set(RETURNED)
 
 
-@pytest.mark.parametrize("name", ["_metrics", "_tokenizer", "generation_config", "num_generations", "reward_funcs"])
+@pytest.mark.parametrize("name", ["_metrics", "_tokenizer", "_step", "num_generations", "reward_funcs"])
 def test_attributes_that_we_use(name):
     assert f"self.{name}" in inspect.getsource(GRPOTrainer.__init__), f"GRPOTrainer has no {name} now: {AGAIN}"
 
@@ -139,6 +142,20 @@ def test_groups_are_told_by_their_rows():
     assert sorted(group[0] for group in groups) == list(range(6))
     source = inspect.getsource(GRPOTrainer._get_train_sampler)
     assert "mini_repeat_count=self.num_generations" in source, AGAIN
+
+
+def test_a_step_does_nothing_beside_what_ours_does():
+    """`training_step` is replaced whole: Trainer's does rollouts, loss and backward, TRL's counts steps and time."""
+    source = inspect.getsource(GRPOTrainer.training_step)
+    for statement in ("self._step += 1", "self._current_train_step_time", 'self._metrics["train"]["step_time"]'):
+        assert statement in source, AGAIN
+    source = inspect.getsource(Trainer.training_step)
+    for statement in (
+        "self._prepare_inputs(inputs)",
+        "self.compute_loss(",
+        "self.accelerator.backward(loss, **kwargs)",
+    ):
+        assert statement in source, AGAIN
 
 
 def test_extra_entries_of_the_batch_are_split_with_it():
@@ -162,7 +179,7 @@ def test_stock_trl_forgets_the_video(tiny_folder, make_frames, tmp_path):
     model.model.register_forward_pre_hook(watch, with_kwargs=True)
     frames = make_frames(4)
     video = torch.from_numpy(frames.pixels).permute(0, 3, 1, 2)
-    prompt = messages("video", "Rate it.")
+    prompt = messages(["video"], "Rate it.")
     prompt[0]["content"][0]["video"] = video
     rows = Dataset.from_list([{"number": number} for number in range(2)])
     rows.set_transform(lambda batch: {"prompt": [prompt for _ in batch["number"]]})

@@ -133,10 +133,10 @@ class VideoGRPOTrainer(GRPOTrainer):
             features=features[: len(prompts)] if self.vision_frozen and features else None,
         )
         self._rollouts = completions[: len(rows)]
-        perturbed = self._tokenizer.batch_decode(completions[len(rows) :], skip_special_tokens=True)
         for row in rows:
             row["contrast_completions"] = []
-        for (slot, _, _), text in zip(owned, perturbed, strict=True):
+        for (slot, _, _), ids in zip(owned, completions[len(rows) :], strict=True):
+            text = self._tokenizer.decode(ids, skip_special_tokens=True)
             rows[slots.index(slot)]["contrast_completions"].append(text)  # all of a clip stand with its first row
         self._slots = torch.tensor(slots, device=self.accelerator.device)
         output = super()._generate_and_score_completions(rows)
@@ -177,7 +177,7 @@ class VideoGRPOTrainer(GRPOTrainer):
         repeats = [sum(prompt == number for prompt, _ in wanted) for number in range(len(prompts))]
         step = (self.args.seed, self.state.global_step)
         uniform = draws([step + wanted[number][1] for number in by_prompt], self.sampling.max_tokens)
-        with self._whole_model() as model, torch.no_grad():
+        with self._whole_model() as model, torch.no_grad(), self.accelerator.autocast():
             model.eval()
             if self.engine == "shared":
                 features = encode_clips(model, prompts)
@@ -295,20 +295,34 @@ class VideoGRPOTrainer(GRPOTrainer):
     def training_step(self, model, inputs, num_items_in_batch):
         started = time.perf_counter()
         model.train()
-        try:
-            loss = self._step_in_pieces(model, inputs)
-        except torch.OutOfMemoryError as error:
-            if self.accelerator.num_processes > 1:  # the others wait for this one in the middle of the step
-                raise RuntimeError(f"out of memory: lower tokens (now {self.tokens}) or frames") from error
-            self.tokens //= 2
-            print(f"step {self.state.global_step}: out of memory; going on with tokens={self.tokens}", flush=True)
-            self._metrics["train"].clear()
+        loss = self._step_unless_out_of_memory(model, inputs)
+        if loss is None:  # outside of any `except`, which would keep what the failed step had in memory
             model.zero_grad()
+            self._metrics["train"].clear()
             torch.cuda.empty_cache()
-            loss = self._step_in_pieces(model, inputs)
+            try:
+                loss = self._step_in_pieces(model, inputs)
+            except torch.OutOfMemoryError as error:
+                raise self._advice() from error
         self._step += 1
         self._metrics["train"]["step_time"].append(time.perf_counter() - started)
         return loss
+
+    def _step_unless_out_of_memory(self, model, inputs) -> torch.Tensor | None:
+        try:
+            return self._step_in_pieces(model, inputs)
+        except torch.OutOfMemoryError as error:
+            if self.accelerator.num_processes > 1:  # the others wait for this one in the middle of the step
+                raise self._advice() from error
+        self.tokens = max(1, self.tokens // 2)
+        print(f"step {self.state.global_step + 1}: out of memory; going on with tokens={self.tokens}", flush=True)
+        return None
+
+    def _advice(self) -> RuntimeError:
+        return RuntimeError(
+            f"step {self.state.global_step + 1}: out of memory: lower tokens (now {self.tokens}), max_pixels, frames, "
+            "max_completion, or group"
+        )
 
     def _step_in_pieces(self, model, inputs) -> torch.Tensor:
         """Rollouts, then loss and gradients piece by piece; the gradient is that of the whole batch at once."""
@@ -336,7 +350,7 @@ class VideoGRPOTrainer(GRPOTrainer):
 
     def _check_number(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
-            step, listed = self.state.global_step, "\n".join(str(row) for row in self._rewarded)
+            step, listed = self.state.global_step + 1, "\n".join(str(row) for row in self._rewarded)
             raise NotANumber(f"step {step}: the loss is {loss.item()}; the step's responses:\n{listed}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):

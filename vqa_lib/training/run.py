@@ -1,24 +1,28 @@
 """One training run: settings in, a model folder and a log out; interrupted runs go on from their last checkpoint."""
 
 import json
+import os
+import shutil
 import warnings
+import zipfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 from tqdm import tqdm
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig
 
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import freeze_vision
-from vqa_lib.models.loading import load_model, lora_config
+from vqa_lib.models.loading import QUANTIZATIONS, load_model, lora_config
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import ScoredClip
 from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer, training_rows
+from vqa_lib.training.processes import check_processes, launch
 from vqa_lib.video import FramePolicy, check_readable
 
 
@@ -30,7 +34,11 @@ class GRPOSettings:
     step's queries x group responses are gone through in pieces of that size, which changes memory, not the result.
     beta: weight of the KL term. lora_rank: 0 trains all weights; otherwise adapters of that rank in the language model,
     the vision tower frozen. train_vision: whether the vision tower learns too (full training only). contrast: responses
-    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers.
+    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers. dtype:
+    what is computed in; weights that learn are kept in float32.
+    quantize: "4bit" or "8bit" for the weights below the adapters, "" to leave them whole. processes: that share each
+    step, one a GPU; with 1 training stays in this process. accelerate_config: a file for `accelerate launch`, such as
+    those in params/accelerate; "" for plain data parallelism.
     """
 
     learning_rate: float = 1.0e-6
@@ -54,6 +62,9 @@ class GRPOSettings:
     dtype: str = "bfloat16"
     engine: str = "shared"
     seed: int = 0
+    quantize: str = ""
+    processes: int = 1
+    accelerate_config: str = ""
 
     @classmethod
     def from_params(cls, params: dict) -> "GRPOSettings":
@@ -61,13 +72,36 @@ class GRPOSettings:
         return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
 
     def __post_init__(self):
-        for name in ("group", "queries", "tokens", "max_completion", "checkpoint_every"):
+        for name in ("group", "queries", "tokens", "max_completion", "checkpoint_every", "processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.group < 2:
             raise ValueError(f"group must be at least 2: advantages compare the responses of a group, got {self.group}")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}")
+        if self.quantize not in ("", *QUANTIZATIONS):
+            raise ValueError(f'quantize must be "" or one of {", ".join(QUANTIZATIONS)}; got {self.quantize!r}')
+        if self.quantize and not self.lora_rank:
+            raise ValueError(f"quantize={self.quantize!r} needs adapters: lora_rank must be at least 1, got 0")
+        if self.group * self.queries % self.processes:
+            raise ValueError(
+                f"processes must divide queries x group ({self.queries} x {self.group}), got {self.processes}"
+            )
+        if self.accelerate_config and self.processes == 1:
+            raise ValueError("accelerate_config is for several processes: processes must be at least 2, got 1")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training process needs to know; the arguments of `train_grpo`."""
+
+    model_path: str
+    clips: list[ScoredClip]
+    recipe: Recipe
+    settings: GRPOSettings
+    policy: FramePolicy
+    output: Path
+    cache: FrameCache
 
 
 class LogFile(TrainerCallback):
@@ -77,8 +111,9 @@ class LogFile(TrainerCallback):
         self.path = path
 
     def on_train_begin(self, args, state, control, **kwargs):
-        kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        if state.is_world_process_zero:
+            kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
+            _write(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and "loss" in logs:
@@ -90,7 +125,14 @@ class Progress(TrainerCallback):
     """One plain progress bar; widgets and growing tables do not survive in executed notebooks."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="GRPO", unit="step", mininterval=5)
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc="GRPO",
+            unit="step",
+            mininterval=5,
+            disable=not state.is_world_process_zero,
+        )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "reward" in logs:
@@ -124,7 +166,7 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
         output_dir=str(output / "checkpoints"),
         learning_rate=settings.learning_rate,
         num_generations=settings.group,
-        per_device_train_batch_size=settings.group * settings.queries,
+        per_device_train_batch_size=settings.group * settings.queries // settings.processes,
         gradient_accumulation_steps=1,
         steps_per_generation=1,
         max_steps=settings.steps if settings.steps is not None else -1,
@@ -140,8 +182,10 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
         warmup_steps=settings.warmup,
         lr_scheduler_type=settings.schedule,
         max_grad_norm=settings.max_grad_norm,
+        # A vision tower may have parts that no output depends on; looking for them costs a walk through every graph.
+        ddp_find_unused_parameters=settings.train_vision and not settings.lora_rank,
         weight_decay=0.0,
-        bf16=on_gpu and settings.dtype == "bfloat16",
+        bf16=settings.dtype == "bfloat16",
         use_cpu=not on_gpu,
         activation_checkpointing=on_gpu,
         logging_steps=1,
@@ -189,36 +233,98 @@ def train_grpo(
     if unreadable := check_readable([(clip.path, clip.kind) for clip in clips]):
         listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
+    if settings.processes > 1:
+        check_processes(settings.processes, settings.accelerate_config)
     output.mkdir(parents=True, exist_ok=True)
-    config = grpo_config(settings, output)
-    model, processor = load_model(model_path, settings.dtype)
-    if (Path(model_path) / "adapter_config.json").exists():
-        # TRL's reference model and a new adapter both name their base by its folder: give the merged model one.
-        model.save_pretrained(output / "start")
-        processor.save_pretrained(output / "start")
-        model, processor = load_model(output / "start", settings.dtype)
+    drop_torn_checkpoints(output / "checkpoints")
+    job = Job(str(model_path), clips, recipe, settings, policy, output, cache)
+    if settings.processes > 1:
+        launch(job, output, settings.processes, settings.accelerate_config)
+    else:
+        train_here(job)
+    return trained
+
+
+def train_here(job: Job) -> None:
+    """Train in this process, or in this process's part of a launched group; `train_grpo` has checked the job."""
+    config = grpo_config(job.settings, job.output)  # first: it decides on device and process group
+    if job.settings.processes == 1:
+        config._n_gpu = 1  # the Trainer would copy the model to every GPU it sees
+    with warnings.catch_warnings():  # TRL 1.16 reads a name that transformers 5.23 has renamed
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        _train(job, config)
+
+
+def _train(job: Job, config: GRPOConfig) -> None:
+    settings, clips, output, trained = job.settings, job.clips, job.output, job.output / "model"
+    set_seed(settings.seed)  # new adapters are drawn from the global state
+    model, processor = _start(job, config)
     model.config.use_cache = True
     if not settings.train_vision:
         freeze_vision(model)
     trainer = VideoGRPOTrainer(
         model=model,
         args=config,
-        train_dataset=Dataset.from_list(training_rows(clips, recipe)),
+        train_dataset=Dataset.from_list(training_rows(clips, job.recipe)),
         processing_class=processor,
         peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
         callbacks=[LogFile(output / "log.jsonl"), Progress()],
-        recipe=recipe,
-        read_visuals=lambda number: [(cache.get(clips[number].path, clips[number].kind, policy), clips[number].kind)],
+        recipe=job.recipe,
+        read_visuals=lambda number: [
+            (job.cache.get(clips[number].path, clips[number].kind, job.policy), clips[number].kind)
+        ],
         contrast_generations=settings.contrast,
         tokens=settings.tokens,
         engine=settings.engine,
     )
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL makes the adapters of a 4-bit model bfloat16
+            parameter.data = parameter.data.float()
     checkpoints = output / "checkpoints"
     trainer.remove_callback(PrinterCallback)  # the log file has what it would print
-    with warnings.catch_warnings():  # TRL 1.16 reads a name that transformers 5.23 has renamed
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
     trainer.save_model(str(trained))
-    processor.save_pretrained(trained)
-    (trained / "trained.json").write_text(json.dumps({"base": str(model_path), "settings": asdict(settings)}, indent=2))
-    return trained
+    if trainer.is_world_process_zero():
+        processor.save_pretrained(trained)
+        facts = {"base": job.model_path, "settings": asdict(settings)}
+        _write(trained / "trained.json", json.dumps(facts, indent=2))
+
+
+def _start(job: Job, config: GRPOConfig):
+    """The model that training starts from, and its processor."""
+    settings, start = job.settings, job.output / "start"
+    quantize = settings.quantize or None
+    # Weights that learn are kept in float32: steps of 1e-6, or of 1e-5 on weights of 1e-2, are lost in bfloat16.
+    kept_in = settings.dtype if settings.lora_rank else "float32"
+    if not (Path(job.model_path) / "adapter_config.json").exists():
+        return load_model(job.model_path, kept_in, quantize=quantize)
+    # TRL's reference model and a new adapter both name their base by its folder: give the merged model one.
+    with config.main_process_first(local=False, desc="merging the adapter"):
+        if config.process_index == 0:
+            model, processor = load_model(job.model_path, kept_in)
+            model.save_pretrained(start)
+            processor.save_pretrained(start)
+            del model
+    return load_model(start, kept_in, quantize=quantize)
+
+
+def drop_torn_checkpoints(folder: Path) -> None:
+    """Remove what a killed run left half written: the Trainer takes the newest folder, whole or not.
+
+    It writes the state last; only the other processes' random states may still be missing their end then.
+    """
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+            whole = all(map(zipfile.is_zipfile, checkpoint.glob("rng_state*.pth")))
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            shutil.rmtree(checkpoint)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text)
+    os.replace(temporary, path)

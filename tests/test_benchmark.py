@@ -1,0 +1,73 @@
+"""The benchmark at its smallest sizes: every part runs, agrees with its check, and writes what it promises."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KEYS = ["loss_8_1", "loss_4_1", "loss_1_1", "step_vs_stock", "step_vs_per_rollout", "warm_epoch", "scoring"]
+
+
+def run(module: str, output: Path, *options: str) -> None:
+    """In a process of its own: the benchmark sets threads and warnings for itself."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", "--smoke", "--output", str(output), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "bench.json").write_text(json.dumps({"measured before": {}, "scoring": {}}))
+    run("bench", folder, "--threads", "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return json.loads((folder / "bench.json").read_text())
+
+
+def test_every_key_is_there_and_others_stay(results):
+    assert set(results) == {*KEYS, "measured before"}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_ratio_is_that_of_the_medians(results, key):
+    result = results[key]
+    slow, fast = result["ratio_of"]
+    assert fast.startswith(("ours", "later"))
+    for side in result["sides"].values():
+        assert len(side["seconds"]) == result["rounds"] == 1
+        assert 0 < side["smallest"] <= side["median"] == median(side["seconds"]) <= side["largest"]
+    assert result["ratio"] == result["sides"][slow]["median"] / result["sides"][fast]["median"] > 0
+    assert result["device"]["torch"]
+    assert result["sizes"]["group"] == 4
+
+
+def test_the_loss_is_measured_on_equal_terms(results):
+    for key, times in (("loss_8_1", 8), ("loss_4_1", 4), ("loss_1_1", 1)):
+        result = results[key]
+        sizes = result["sizes"]
+        assert sizes["visual_tokens"] == sizes["visual_tokens_as_images"]
+        assert sizes["completion"] == sizes["prompt"] // times
+        assert result["largest_difference"] < 1e-4
+        assert result["ratio_plain"] > 0
+        assert 0 < result["arithmetic_share"] < 1
+
+
+def test_figure_and_its_data(folder):
+    assert {"bench.json", "bench.csv", "bench.png", "bench.pdf"} <= {path.name for path in folder.iterdir()}
+
+
+def test_the_command_for_a_gpu_at_its_smallest(tmp_path):
+    run("gpu", tmp_path, "--only", "qlora_memory", "loss_8_1", "step_vs_per_rollout")
+    (path,) = tmp_path.glob("*.json")
+    results = json.loads(path.read_text())
+    assert results["step_vs_per_rollout"]["ratio"] > 0
+    assert results["qlora_memory"]["step"]["median"] > 0

@@ -1,0 +1,153 @@
+"""Training in several gloo processes: what a run ends with does not depend on how its steps are shared."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file
+
+from vqa_lib.recipes import RECIPES
+from vqa_lib.training.processes import free_port, launch
+from vqa_lib.training.run import GRPOSettings, Job, read_log, train_grpo
+from vqa_lib.video import FramePolicy
+
+# TRL 1.16 asks models by the name that transformers 5.23 calls old; nothing of ours can change that.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+NATURAL, POLICY = RECIPES["vq_insight/natural"], FramePolicy(count=4)
+SMALL = GRPOSettings(
+    group=4,
+    queries=2,
+    steps=2,
+    tokens=220,  # several pieces a step
+    beta=0.04,
+    contrast=2,
+    max_completion=28,
+    learning_rate=1e-3,
+    dtype="float32",
+)
+
+
+def weights(folder):
+    return {name: value for file in folder.glob("*.safetensors") for name, value in load_file(file).items()}
+
+
+def difference(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    assert ours
+    return max(float((ours[name].float() - theirs[name].float()).abs().max()) for name in ours)
+
+
+def same_rewards(ours, theirs):
+    keys = {name for name in ours[0] if name.startswith("rewards/") or name in ("reward", "reward_std", "unparsed")}
+    assert {"rewards/ranking/mean", "rewards/temporal/mean"} & keys
+    for one, other in zip(ours, theirs, strict=True):
+        assert {name: one[name] for name in keys} == pytest.approx({name: other[name] for name in keys}, abs=1e-6)
+
+
+WAYS = {"all weights": {}, "LoRA": {"lora_rank": 4}}
+COUNTS = (2, 4)  # with 4, each group is shared by two processes
+
+# Imports take longer than all the rest, so the processes are forked from one that has imported everything.
+FORKING = """
+import os, pickle, sys, traceback
+import torch
+from vqa_lib.models import loading
+from vqa_lib.training.run import train_here
+
+torch.set_num_threads(1)
+for job, port in pickle.load(open(sys.argv[1], "rb")):
+    world, children = job.settings.processes, []
+    for rank in range(world):
+        child = os.fork()
+        if child == 0:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_PORT=str(port))
+            try:
+                train_here(job)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        children.append(child)
+    for _ in children:
+        if os.wait()[1]:
+            os._exit(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(answering_folder, videos, frame_cache, tmp_path_factory):
+    """(way, processes) -> the folder of the trained model."""
+    folder, jobs, found = tmp_path_factory.mktemp("split"), [], {}
+    for way, changes in WAYS.items():
+        settings = replace(SMALL, **changes)
+        output = folder / f"{way}-1"
+        found[way, 1] = train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, output, frame_cache)
+        for count in COUNTS:
+            output = folder / f"{way}-{count}"
+            output.mkdir()
+            several = replace(settings, processes=count)
+            job = Job(str(answering_folder), videos[:4], NATURAL, several, POLICY, output, frame_cache)
+            jobs.append((job, free_port()))
+            found[way, count] = output / "model"
+    (folder / "jobs").write_bytes(pickle.dumps(jobs))
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, str(folder / "jobs")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_run_does_not_depend_on_the_split(runs, way, count):
+    one, several = runs[way, 1], runs[way, count]
+    same_rewards(read_log(one.parent / "log.jsonl"), read_log(several.parent / "log.jsonl"))
+    print("DIFF", way, count, difference(weights(one), weights(several)))
+    assert difference(weights(one), weights(several)) < 1e-5
+
+
+def test_the_compared_runs_learned(runs, answering_folder):
+    moved = difference(weights(answering_folder), weights(runs["all weights", 1]))
+    assert moved > 1e-4
+    assert any("visual" in name for name in weights(answering_folder))
+
+
+class TestLaunch:
+    def test_output_shows_and_one_process_writes(self, runs, answering_folder, videos, frame_cache, tmp_path, capfd):
+        settings = replace(SMALL, lora_rank=4, processes=2)
+        trained = train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path, frame_cache)
+        shown = capfd.readouterr().out
+        print(shown)
+        assert shown.count("0/2") == 1  # one progress bar
+        assert "2/2" in shown
+        assert difference(weights(runs["LoRA", 1]), weights(trained)) < 1e-5
+        assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [1, 2]
+        assert json.loads((trained / "trained.json").read_text())["settings"]["processes"] == 2
+        assert not (tmp_path / "job.pickle").exists()
+
+    def test_a_failing_process_ends_all_with_one_error(self, answering_folder, videos, frame_cache, tmp_path):
+        """The clips are gone after they were checked; and an interrupt would end the run in the same way."""
+        settings = replace(SMALL, processes=2)
+        job = Job(str(tmp_path / "nowhere"), videos[:4], NATURAL, settings, POLICY, tmp_path, frame_cache)
+        with pytest.raises(RuntimeError, match="training in 2 processes failed") as error:
+            launch(job, tmp_path, 2)
+        assert str(error.value).endswith("nowhere: no such model folder")
+        assert "Traceback" not in str(error.value).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"processes": 0}, "processes must be at least 1, got 0"),
+        ({"processes": 3}, r"processes must divide queries x group \(2 x 4\), got 3"),
+        ({"accelerate_config": "x.yaml"}, "accelerate_config is for several processes"),
+    ],
+)
+def test_settings_that_contradict_each_other(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **changes)
