@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from peft import get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from vqa_lib.cli import app
-from vqa_lib.models.families import core, encode, freeze_vision
+from vqa_lib.models.families import encode, encode_clips, freeze_vision
 from vqa_lib.models.loading import load_model, lora_config
 from vqa_lib.models.packing import completion_log_probs
 from vqa_lib.paths import project
-from vqa_lib.plan import PlanError, advise, parse_size, plan_notebook, plan_text
+from vqa_lib.plan import advise, parse_size, plan_notebook, plan_text
 from vqa_lib.planning.arithmetic import backward, forward
 from vqa_lib.planning.memory import predict_memory
 from vqa_lib.planning.shapes import PUBLISHED, model_shape
@@ -22,6 +23,8 @@ from vqa_lib.planning.workload import Method, Rows, method, workload
 from vqa_lib.recipes import RECIPES
 
 STAGE2 = "vq_insight/stage2_natural"
+# peft 0.21 and TRL 1.16 use names that transformers 5.23 has renamed.
+RENAMED = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,7 @@ SHORT = {"max_completion": 16, "queries": 2, "group": 2, "contrast": 1}
 LONG_PROMPT = {**SHORT, "frames": 16, "side": 168}
 
 
+@RENAMED
 @pytest.mark.parametrize(
     "changes",
     [
@@ -95,10 +99,9 @@ def test_processes_share_the_rows():
     alone, shared = (workload(shape, params | {"processes": count}, recipe) for count in (1, 8))
     assert (alone.rows, alone.clips, alone.contrast_rows) == (64, 8, 32)
     assert (shared.rows, shared.clips, shared.contrast_rows) == (8, 1, 4)
-    with pytest.raises(PlanError, match="processes: queries x group = 64 responses are not divisible by 7"):
-        workload(shape, params | {"processes": 7}, recipe)
 
 
+@RENAMED
 @pytest.mark.parametrize("tuning", ["all", "language", "adapter"])
 @pytest.mark.parametrize("family", ["qwen", "internvl"])
 def test_arithmetic_is_what_pytorch_counts(memory, make_frames, tmp_path, family, tuning):
@@ -108,19 +111,20 @@ def test_arithmetic_is_what_pytorch_counts(memory, make_frames, tmp_path, family
     if tuning != "all":
         freeze_vision(model)
     if tuning == "adapter":
-        from peft import get_peft_model
-
         model = get_peft_model(model, lora_config(8))
-    visuals = [make_frames(8, height=112, width=112)]
-    prompts = [encode(processor, [(frames, "video")], "Rate it.") for frames in visuals for _ in range(2)]
+    frames = make_frames(8, height=112, width=112)
+    prompts = [encode(processor, [(frames, "video")], "Rate it.") for _ in range(2)]
     completions = [torch.randint(20, 400, (40,)) for _ in range(6)]
     features = None
     if tuning != "all":
-        from vqa_lib.models.families import encode_clips
-
         with torch.no_grad():
             features = encode_clips(model, prompts)
-    with FlopCounterMode(display=False) as counter:
+
+    def in_place(_, first, second, **__) -> int:
+        return 2 * first[0] * first[1] * second[1]
+
+    # The vocabulary head sums its gradients in place, which the counter would not see.
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: in_place}) as counter:
         log_probs, _ = completion_log_probs(model, prompts, [0, 0, 0, 1, 1, 1], completions, features)
         log_probs.sum().backward()
     shape = model_shape(str(tmp_path))
@@ -129,7 +133,6 @@ def test_arithmetic_is_what_pytorch_counts(memory, make_frames, tmp_path, family
     piece = Rows(2, len(prompts[0].ids) - 1, 6, 41)
     way = Method(4, tuning, 8, "", 0.01, False, 1, False, False)
     predicted = forward(shape, work.clip, piece, way) + backward(shape, work.clip, piece, way)
-    assert core(model) is not None
     assert predicted == pytest.approx(counter.get_total_flops(), rel=0.1)
 
 
@@ -181,6 +184,7 @@ def test_command_says_what_fits_and_what_does_not():
         ([STAGE2, "-p", "tokns=1"], "unknown parameter 'tokns'; did you mean tokens"),
         (["vq_insight/table3_natural"], "expected a notebook with all GRPO settings; it has no model"),
         ([STAGE2, "-p", "dtype=int8"], "dtype: expected one of float32"),
+        ([STAGE2, "-p", "group=1"], "group must be at least 2"),
     ],
 )
 def test_bad_input_is_one_error(arguments, said):
@@ -189,19 +193,11 @@ def test_bad_input_is_one_error(arguments, said):
     assert said in done.output
 
 
-def test_an_adapter_must_learn_where_weights_are_quantised():
-    params = plan_notebook(STAGE2, "paper").params
-    with pytest.raises(PlanError, match="quantize: 4bit weights learn through an adapter only"):
-        method(params | {"quantize": "4bit"})
-    with pytest.raises(PlanError, match="quantize: expected '', '4bit' or '8bit'; got '2bit'"):
-        method(params | {"quantize": "2bit"})
-
-
 def test_sizes():
     assert parse_size("24GiB") == 24 * 2**30
     assert parse_size("40 gb") == 40e9
 
 
-def test_bank_of_one_long_completion_is_a_piece_of_its_own():
+def test_a_completion_longer_than_the_budget_is_a_piece_of_its_own():
     plan = plan_notebook(STAGE2, "lora")
     assert {piece.rows for piece in replace(plan.work, tokens=100).pieces()} == {1}

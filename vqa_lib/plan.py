@@ -17,6 +17,7 @@ from vqa_lib.planning.memory import CONTEXT, SLACK, Memory, predict_memory
 from vqa_lib.planning.shapes import ModelShape, PlanError, model_shape
 from vqa_lib.planning.workload import Workload, method, workload
 from vqa_lib.recipes import RECIPES, Recipe
+from vqa_lib.training.run import GRPOSettings
 
 NEEDED = ("model", "queries", "group", "tokens", "max_completion", "contrast", "beta", "lora_rank", "dtype")
 UNITS = {"GB": 1e9, "GIB": 2**30}
@@ -59,6 +60,10 @@ def plan_notebook(notebook: str | Path, profile: str = "tiny", overrides=(), fil
     params = resolve_params(notebook, profile, overrides, files)
     if missing := [name for name in NEEDED if name not in params]:
         raise PlanError(f"{notebook}: expected a notebook with all GRPO settings; it has no {', '.join(missing)}")
+    try:
+        GRPOSettings.from_params(params)
+    except ValueError as error:  # what a run would refuse only when it begins to train
+        raise PlanError(f"{notebook}: {error}") from None
     source = _source(notebook)
     recipe = _recipe(notebook, source, params)
     model, model_from = params["model"], ""
@@ -158,10 +163,7 @@ def _lowered(plan: Plan, held: dict, steps: list[dict], gpu: float) -> Change | 
     change = None
     for values in steps:
         together = held | values
-        try:
-            memory = _predict(plan.shape, plan.params | together, plan.recipe)[1]
-        except PlanError:  # an adapter's rank alone undoes a quantisation, and the like
-            continue
+        memory = _predict(plan.shape, plan.params | together, plan.recipe)[1]
         change = Change(together, memory.needed)
         if memory.needed <= gpu:
             break
@@ -172,9 +174,11 @@ def plan_text(plan: Plan, gpu: float | None = None) -> str:
     """The plan as tables: memory by part, tokens, operations; with `gpu` (bytes), whether it fits and what to lower."""
     memory, work, shape = plan.memory, plan.work, plan.shape
     named = f" ({plan.model_from})" if plan.model_from else ""
+    split = plan.params.get("accelerate_config")
+    unsplit = "; accelerate_config is not looked at: every process holds all" if split else ""
     lines = [
         f"{plan.notebook}, one GRPO step, each of {plan.params.get('processes') or 1} process(es). A prediction:",
-        "computed from shapes, for clips and completions as long as the parameters allow; nothing was run.",
+        f"computed from shapes, for clips and completions as long as the parameters allow; nothing was run{unsplit}.",
         f"model: {shape.name}{named}, {shape.parameters:,} parameters ({shape.source})",
         f"prompt: {work.prompt:,} tokens, {work.clip.visual:,} of them visual",
         "",

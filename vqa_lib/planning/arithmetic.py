@@ -84,6 +84,7 @@ def backward(shape: ModelShape, clip: Clip, piece: Rows, method: Method) -> floa
         within = piece.prompts * _vision_attention(shape, clip)
         rest = piece.prompts * encoding(shape, clip) - within
         operations += rest * (2 + again) + within * (2.5 + again)
+        operations -= 2 * piece.prompts * clip.patches * shape.vision.patch_weights  # pixels have no gradient
     return operations
 
 

@@ -149,16 +149,11 @@ def workload(shape: ModelShape, params: dict, recipe: Recipe, text_tokens: int |
     """One process's share of a step.
 
     params: a notebook's, by name. text_tokens: of the prompt beside its visual tokens; None estimates them.
-
-    Raises:
-        PlanError: processes that do not share queries x group evenly.
     """
     prompt = PROMPTS[recipe.prompt]
     kind = "image" if "image" in recipe.prompt.split("/") else "video"
     clip = clip_of(shape, kind, params)
     processes, rows = params.get("processes") or 1, params["queries"] * params["group"]
-    if rows % processes:
-        raise PlanError(f"processes: queries x group = {rows} responses are not divisible by {processes}")
     text = len(prompt.text) // CHARACTERS_A_TOKEN + TEMPLATE_TOKENS if text_tokens is None else text_tokens
     share = rows // processes
     clips = ceil(share / params["group"])
@@ -179,15 +174,11 @@ def method(params: dict, gpu: bool = True, checkpointing: bool | None = None) ->
     """How a notebook's parameters do a step. checkpointing: None is as `grpo_config` has it: on GPUs.
 
     Raises:
-        PlanError: an unknown dtype or quantisation, or one that nothing could learn with.
+        PlanError: an unknown dtype.
     """
     quantize, rank = params.get("quantize") or "", params["lora_rank"]
     if params["dtype"] not in BYTES:
         raise PlanError(f"dtype: expected one of {', '.join(BYTES)}; got {params['dtype']!r}")
-    if quantize not in ("", "4bit", "8bit"):
-        raise PlanError(f"quantize: expected '', '4bit' or '8bit'; got {quantize!r}")
-    if quantize and not rank:
-        raise PlanError(f"quantize: {quantize} weights learn through an adapter only: lora_rank must be at least 1")
     return Method(
         dtype=BYTES[params["dtype"]],
         trained="adapter" if rank else "all" if params["train_vision"] else "language",
