@@ -1,4 +1,4 @@
-"""The command `vqa`: run a notebook, show its parameters, look data over, write miniatures, score, merge, judge scores.
+"""The command `vqa`: run, plan or show a notebook, look data over, write miniatures, score, merge, judge scores.
 
 Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
 """
@@ -81,6 +81,25 @@ def params(
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command()
+@user_errors()
+def plan(
+    notebook: Notebook,
+    profile: Profile = "tiny",
+    gpu: Annotated[str | None, typer.Option(help="Memory of one GPU, such as 24GB: does a step fit?")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    files: Files = [],  # noqa: B006
+) -> None:
+    """Predict memory, tokens and arithmetic of a notebook's GRPO step, and what to lower if it does not fit a GPU."""
+    from vqa_lib.params import resolve_params
+
+    resolve_params(notebook, profile, overrides, files)  # before the import of torch, which takes seconds
+    from vqa_lib.plan import parse_size, plan_notebook, plan_text
+
+    size = None if gpu is None else parse_size(gpu)
+    typer.echo(plan_text(plan_notebook(notebook, profile, overrides, files), size))
 
 
 @app.command()
