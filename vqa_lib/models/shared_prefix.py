@@ -77,7 +77,9 @@ class Decoding:
     """
 
     def __init__(self, prefix: dict, prompts_real: torch.Tensor, owners: torch.Tensor):
-        self.prefix, self.prompts_real = prefix, prompts_real
+        # Laid out once as matrix products read them; otherwise every step would copy them.
+        self.prefix = {layer: tuple(part.contiguous() for part in pair) for layer, pair in prefix.items()}
+        self.prompts_real = prompts_real
         self.own: dict[int, list[torch.Tensor]] = {}
         self.length = 0  # tokens that every row has already
         self._group(owners)
@@ -93,7 +95,7 @@ class Decoding:
         self.home[order] = owners[order] * width + within
         self.members = torch.zeros(len(counts) * width, dtype=torch.long, device=owners.device)
         self.members[self.home] = torch.arange(len(owners), device=owners.device)
-        self.hidden = ~self.prompts_real[:, None, None, :]
+        self.hidden = None if self.prompts_real.all() else ~self.prompts_real[:, None, None, :]
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows only; prompts that none of them needs are dropped too."""
@@ -141,11 +143,13 @@ class Decoding:
 
 def _softmax_part(query, key, value, scaling: float, hidden=None) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention over some of the keys, and the logarithm of its normaliser, both in float32."""
-    scores = (query @ key.transpose(-1, -2)).float() * scaling
+    scores = ((query * scaling) @ key.transpose(-1, -2)).float()
     if hidden is not None:
-        scores = scores.masked_fill(hidden, float("-inf"))
-    weight = scores.logsumexp(-1, keepdim=True)
-    return ((scores - weight).exp().to(value.dtype) @ value).float(), weight
+        scores.masked_fill_(hidden, float("-inf"))
+    largest = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(largest).exp_()
+    total = weights.sum(-1, keepdim=True)
+    return (weights.to(value.dtype) @ value).float() / total, largest + total.log()
 
 
 def attention(module, query, key, value, attention_mask, scaling=None, **arguments):
