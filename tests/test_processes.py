@@ -3,11 +3,17 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
 from safetensors.torch import load_file
 
 from vqa_lib.recipes import RECIPES
@@ -49,6 +55,7 @@ def same_rewards(ours, theirs):
         assert {name: one[name] for name in keys} == pytest.approx({name: other[name] for name in keys}, abs=1e-6)
 
 
+FSDP = Path(__file__).parents[1] / "params" / "accelerate" / "fsdp.yaml"
 WAYS = {"all weights": {}, "LoRA": {"lora_rank": 4}}
 COUNTS = (2, 4)  # with 4, each group is shared by two processes
 
@@ -59,6 +66,26 @@ import torch
 from vqa_lib.models import loading
 from vqa_lib.training.run import train_here
 
+def shard_on_cpu(configuration):
+    # accelerate and FSDP think of GPUs only; with these two corrections they do the same over gloo
+    import yaml
+    import accelerate.state as state
+    import torch.distributed.fsdp._init_utils as sharding
+
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    for name, value in yaml.safe_load(open(configuration))["fsdp_config"].items():
+        os.environ[name.upper()] = str(value)
+    whole, device = state.AcceleratorState.__init__, sharding._get_device_from_device_id
+
+    def begin(self, *arguments, **options):
+        whole(self, *arguments, **options)
+        if options.get("fsdp_plugin") is not None:
+            self.fsdp_plugin = options["fsdp_plugin"]
+            state.PartialState._shared_state["distributed_type"] = self.distributed_type = "FSDP"
+
+    state.AcceleratorState.__init__ = begin
+    sharding._get_device_from_device_id = lambda *arguments, **options: torch.device("cpu")
+
 torch.set_num_threads(1)
 for job, port in pickle.load(open(sys.argv[1], "rb")):
     world, children = job.settings.processes, []
@@ -67,6 +94,8 @@ for job, port in pickle.load(open(sys.argv[1], "rb")):
         if child == 0:
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_PORT=str(port))
             try:
+                if job.settings.accelerate_config:
+                    shard_on_cpu(job.settings.accelerate_config)
                 train_here(job)
                 os._exit(0)
             except BaseException:
@@ -87,13 +116,14 @@ def runs(answering_folder, videos, frame_cache, tmp_path_factory):
         settings = replace(SMALL, **changes)
         output = folder / f"{way}-1"
         found[way, 1] = train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, output, frame_cache)
-        for count in COUNTS:
-            output = folder / f"{way}-{count}"
+        for count, configuration in [*((count, "") for count in COUNTS), (2, str(FSDP))]:
+            name = "FSDP" if configuration else count
+            output = folder / f"{way}-{name}"
             output.mkdir()
-            several = replace(settings, processes=count)
+            several = replace(settings, processes=count, accelerate_config=configuration)
             job = Job(str(answering_folder), videos[:4], NATURAL, several, POLICY, output, frame_cache)
             jobs.append((job, free_port()))
-            found[way, count] = output / "model"
+            found[way, name] = output / "model"
     (folder / "jobs").write_bytes(pickle.dumps(jobs))
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", FORKING, str(folder / "jobs")]
@@ -103,7 +133,7 @@ def runs(answering_folder, videos, frame_cache, tmp_path_factory):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", [*COUNTS, "FSDP"])
 def test_a_run_does_not_depend_on_the_split(runs, way, count):
     one, several = runs[way, 1], runs[way, count]
     same_rewards(read_log(one.parent / "log.jsonl"), read_log(several.parent / "log.jsonl"))
@@ -138,6 +168,51 @@ class TestLaunch:
             launch(job, tmp_path, 2)
         assert str(error.value).endswith("nowhere: no such model folder")
         assert "Traceback" not in str(error.value).splitlines()[0]
+
+    def test_an_interrupt_ends_all_of_them(self, answering_folder, videos, frame_cache, tmp_path):
+        """What a notebook's stop button does, and what its kernel's death does to the pipe."""
+        settings = replace(SMALL, steps=10_000, processes=2)
+
+        def interrupt():
+            while not read_log(tmp_path / "log.jsonl"):
+                time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path, frame_cache)
+        commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        assert not [command for command in commands if str(tmp_path / "job.pickle").encode() in command]
+
+
+@pytest.mark.parametrize("name", ["ddp", "zero2", "zero3", "fsdp"])
+def test_configurations_are_read_by_accelerate(name):
+    config = load_config_from_file(str(FSDP.with_name(f"{name}.yaml")))
+    kinds = {"ddp": "MULTI_GPU", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED", "fsdp": "FSDP"}
+    assert config.distributed_type == kinds[name]
+    known = vars(launch_command_parser().parse_args(["script"]))
+    assert {*config.deepspeed_config, *config.fsdp_config} <= known.keys()
+    if name.startswith("zero"):
+        assert config.deepspeed_config["zero_stage"] == int(name[-1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "accelerate_config must be a file for `accelerate launch`"),
+        ("distributed_type: MULTI_GPU\nwrong: 1\n", "accelerate_config must be a file for `accelerate launch`"),
+        ("distributed_type: DEEPSPEED\n", "needs deepspeed: pip install deepspeed"),
+        ("distributed_type: FSDP\n", "shares its work between GPUs, and none is here"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used(answering_folder, videos, frame_cache, tmp_path, content, message):
+    file = tmp_path / "accelerate.yaml"
+    if content:
+        file.write_text(content)
+    settings = replace(SMALL, processes=2, accelerate_config=str(file))
+    with pytest.raises(ValueError, match=message):
+        train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path / "run", frame_cache)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

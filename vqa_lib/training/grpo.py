@@ -200,10 +200,18 @@ class VideoGRPOTrainer(GRPOTrainer):
             if not self.is_fsdp_enabled:
                 yield model
                 return
-            from torch.distributed.fsdp import FullyShardedDataParallel
+            from torch.distributed.fsdp import FullyShardedDataParallel as Sharded
 
-            with FullyShardedDataParallel.summon_full_params(self.model_wrapped, recurse=True):
-                yield model
+            with Sharded.summon_full_params(self.model_wrapped, recurse=True, writeback=False):
+                # Its wrappers would exchange weights in every forward, but processes sample for different lengths.
+                wrappers = Sharded.fsdp_modules(self.model_wrapped)
+                for wrapper in wrappers:
+                    wrapper.forward = wrapper.module.__call__
+                try:
+                    yield model
+                finally:
+                    for wrapper in wrappers:
+                        del wrapper.forward
 
     def _tokenize_prompts(self, prompts):
         return [self.bank.prompts[slot].ids.tolist() for slot in self._slots.tolist()], None, {}

@@ -35,7 +35,7 @@ def launch(job: object, folder: Path, processes: int, accelerate_config: str = "
     file, error = folder / "job.pickle", folder / "job.error"
     file.write_bytes(pickle.dumps(job))
     error.unlink(missing_ok=True)
-    # --multi_gpu is torch.distributed.run, which without a GPU starts gloo processes; accelerate's way for CPUs needs MPI.
+    # --multi_gpu is torch.distributed.run, which starts gloo processes on a CPU; accelerate's own way there needs MPI.
     kind = ["--multi_gpu", "--mixed_precision", "no"]
     if accelerate_config:
         kind = ["--config_file", str(resolve(accelerate_config))]
@@ -90,6 +90,8 @@ def check_processes(processes: int, accelerate_config: str) -> None:
         raise ValueError(f"accelerate_config must be a file for `accelerate launch`: {error}") from error
     if config.distributed_type == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise ValueError(f"accelerate_config: {accelerate_config} needs deepspeed: pip install deepspeed")
+    if config.distributed_type == "FSDP" and not torch.cuda.is_available():  # accelerate would go on without it
+        raise ValueError(f"accelerate_config: {accelerate_config} shares its work between GPUs, and none is here")
 
 
 def _show(stream) -> str:
