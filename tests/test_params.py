@@ -301,7 +301,8 @@ def test_notebooks_are_found(project, monkeypatch):
 # The checkout's own notebooks and params files.
 ROOT = PACKAGE.parent
 NOTEBOOKS = [path for path in sorted(ROOT.glob("notebooks/**/*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
-PARAMS_FILES = [path for path in sorted(ROOT.glob("params/**/*.yaml")) if path.parent.name != "profiles"]
+CONFIGS = ("profiles", "accelerate")  # for all notebooks, and for accelerate
+PARAMS_FILES = [path for path in sorted(ROOT.glob("params/**/*.yaml")) if path.parent.name not in CONFIGS]
 
 
 @pytest.fixture

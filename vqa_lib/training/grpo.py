@@ -73,6 +73,24 @@ class Bank:
     features: list | None  # visual tokens, kept where the vision tower is frozen
 
 
+class OrderOfEpoch(torch.utils.data.Sampler):
+    """TRL's sampler, each epoch's order from the seed and the epoch alone.
+
+    TRL's own is drawn in a row: a run resumed in its second epoch would go through the order of the first again.
+    """
+
+    def __init__(self, sampler, steps_done):
+        self.sampler, self.steps_done = sampler, steps_done
+
+    def __iter__(self):
+        steps = self.sampler.num_samples // self.sampler.batch_size
+        self.sampler.generator.manual_seed(self.sampler.seed + self.steps_done() // steps)
+        return iter(self.sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
 class VideoGRPOTrainer(GRPOTrainer):
     """TRL's GRPOTrainer on rows made by `training_rows`.
 
@@ -111,6 +129,11 @@ class VideoGRPOTrainer(GRPOTrainer):
             top_p=self.args.top_p,
             top_k=self.args.top_k,
         )
+
+    # ---- order of clips ---------------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, dataset=None):
+        return OrderOfEpoch(super()._get_train_sampler(dataset), lambda: self.state.global_step)
 
     # ---- rollouts -----------------------------------------------------------------------------------------------
 
@@ -200,10 +223,18 @@ class VideoGRPOTrainer(GRPOTrainer):
             if not self.is_fsdp_enabled:
                 yield model
                 return
-            from torch.distributed.fsdp import FullyShardedDataParallel
+            from torch.distributed.fsdp import FullyShardedDataParallel as Sharded
 
-            with FullyShardedDataParallel.summon_full_params(self.model_wrapped, recurse=True):
-                yield model
+            with Sharded.summon_full_params(self.model_wrapped, recurse=True, writeback=False):
+                # Its wrappers would exchange weights in every forward, but processes sample for different lengths.
+                wrappers = Sharded.fsdp_modules(self.model_wrapped)
+                for wrapper in wrappers:
+                    wrapper.forward = wrapper.module.__call__
+                try:
+                    yield model
+                finally:
+                    for wrapper in wrappers:
+                        del wrapper.forward
 
     def _tokenize_prompts(self, prompts):
         return [self.bank.prompts[slot].ids.tolist() for slot in self._slots.tolist()], None, {}

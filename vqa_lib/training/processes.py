@@ -35,7 +35,7 @@ def launch(job: object, folder: Path, processes: int, accelerate_config: str = "
     file, error = folder / "job.pickle", folder / "job.error"
     file.write_bytes(pickle.dumps(job))
     error.unlink(missing_ok=True)
-    # --multi_gpu is torch.distributed.run, which without a GPU starts gloo processes; accelerate's way for CPUs needs MPI.
+    # --multi_gpu is torch.distributed.run, which starts gloo processes on a CPU; accelerate's own way there needs MPI.
     kind = ["--multi_gpu", "--mixed_precision", "no"]
     if accelerate_config:
         kind = ["--config_file", str(resolve(accelerate_config))]
@@ -71,12 +71,12 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def check_processes(processes: int, accelerate_config: str) -> None:
+def check_processes(processes: int, accelerate_config: str, adapters: bool) -> None:
     """Whether this machine can start them.
 
     Raises:
-        ValueError: fewer GPUs than processes; a configuration that is missing or not accelerate's, or needs DeepSpeed
-            where that is not installed.
+        ValueError: fewer GPUs than processes; a configuration that is missing or not accelerate's, that needs what is
+            not here, or that shards where only adapters are trained.
     """
     if torch.cuda.is_available() and torch.cuda.device_count() < processes:
         raise ValueError(f"processes must be at most the number of GPUs, {torch.cuda.device_count()}; got {processes}")
@@ -90,6 +90,10 @@ def check_processes(processes: int, accelerate_config: str) -> None:
         raise ValueError(f"accelerate_config must be a file for `accelerate launch`: {error}") from error
     if config.distributed_type == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise ValueError(f"accelerate_config: {accelerate_config} needs deepspeed: pip install deepspeed")
+    if config.distributed_type == "FSDP" and adapters:  # transformers 5.23 with peft 0.21 would save an empty adapter
+        raise ValueError(f"accelerate_config: {accelerate_config} is for training all weights: lora_rank must be 0")
+    if config.distributed_type == "FSDP" and not torch.cuda.is_available():  # accelerate would go on without it
+        raise ValueError(f"accelerate_config: {accelerate_config} shares its work between GPUs, and none is here")
 
 
 def _show(stream) -> str:

@@ -145,6 +145,14 @@ class Progress(TrainerCallback):
         self.bar.close()
 
 
+class NoLastCheckpoint(TrainerCallback):
+    """The last step's weights are the model itself; going on from a checkpoint there, the Trainer would do one more."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:
+            control.should_save = False
+
+
 def read_log(path: str | Path) -> list[dict]:
     """The lines of a log file; a last line torn by a crash is left out."""
     path = Path(path)
@@ -234,7 +242,7 @@ def train_grpo(
         listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
         raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
     if settings.processes > 1:
-        check_processes(settings.processes, settings.accelerate_config)
+        check_processes(settings.processes, settings.accelerate_config, adapters=settings.lora_rank > 0)
     output.mkdir(parents=True, exist_ok=True)
     drop_torn_checkpoints(output / "checkpoints")
     job = Job(str(model_path), clips, recipe, settings, policy, output, cache)
@@ -268,7 +276,7 @@ def _train(job: Job, config: GRPOConfig) -> None:
         train_dataset=Dataset.from_list(training_rows(clips, job.recipe)),
         processing_class=processor,
         peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
-        callbacks=[LogFile(output / "log.jsonl"), Progress()],
+        callbacks=[LogFile(output / "log.jsonl"), Progress(), NoLastCheckpoint()],
         recipe=job.recipe,
         read_visuals=lambda number: [
             (job.cache.get(clips[number].path, clips[number].kind, job.policy), clips[number].kind)
