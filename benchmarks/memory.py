@@ -217,7 +217,8 @@ def measure(case: Case) -> dict:
     from vqa_lib.models.loading import load_model, lora_config
     from vqa_lib.recipes import RECIPES
     from vqa_lib.records import Scale, ScoredClip
-    from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
+    from vqa_lib.training.grpo import VideoGRPOTrainer
+    from vqa_lib.training.rows import training_rows
     from vqa_lib.training.run import GRPOSettings, grpo_config
     from vqa_lib.video import Frames
 

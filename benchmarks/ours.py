@@ -11,7 +11,8 @@ from vqa_lib.models import packing
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.records import ScoredClip
 from vqa_lib.scoring import score_clips
-from vqa_lib.training.grpo import VideoGRPOTrainer, training_rows
+from vqa_lib.training.grpo import VideoGRPOTrainer
+from vqa_lib.training.rows import training_rows
 
 
 def completion_log_probs(

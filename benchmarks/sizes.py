@@ -13,8 +13,9 @@ class Sizes:
     activations recomputed in the backward pass. lora_rank: of the adapters in the step, 0 trains all weights.
     frames, max_pixels: which frames of a clip the model sees. clip_size, clip_seconds, clip_fps: of the files on disk.
     group, contrast, queries: responses a query, responses a query on shuffled frames, queries a step. rows: responses
-    that enter one forward of the other sides, tokens: of ours. step_completion: tokens of each response. scoring_clips, scoring_batch,
-    scoring_completion: clips scored, at once, with so many tokens each. cached_clips: clips of an epoch.
+    that enter one forward of the other sides, tokens: tokens that enter one of ours. step_completion: tokens of each
+    response. scoring_clips, scoring_batch, scoring_completion: clips scored, at once, with so many tokens each.
+    cached_clips: clips of an epoch.
     """
 
     text: dict = field(hash=False)

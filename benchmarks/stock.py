@@ -23,7 +23,7 @@ from vqa_lib.perturb import shuffle
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.records import ScoredClip
 from vqa_lib.rewards import REWARDS
-from vqa_lib.training.grpo import reward_columns
+from vqa_lib.training.rows import reward_columns
 from vqa_lib.video import Frames
 
 

@@ -22,8 +22,9 @@ from vqa_lib.recipes import RECIPES
 from vqa_lib.records import Scale, ScoredClip
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training import grpo, run
-from vqa_lib.training.grpo import VideoGRPOTrainer, reward_columns, training_rows
+from vqa_lib.training.grpo import VideoGRPOTrainer
 from vqa_lib.training.pieces import split_rows
+from vqa_lib.training.rows import reward_columns, training_rows
 from vqa_lib.training.run import GRPOSettings, read_log, train_grpo
 from vqa_lib.video import FramePolicy
 

@@ -61,6 +61,7 @@ PARAMETERS = {
     ],
     "_compute_loss": ["self", "model", "inputs"],
     "training_step": ["self", "model", "inputs", "num_items_in_batch"],
+    "_get_train_sampler": ["self", "dataset"],
 }
 
 # method -> how many values it returns (1: one object)
@@ -72,6 +73,7 @@ RETURNED = {
     "_get_per_token_logps_and_entropies": 3,
     "_compute_loss": 1,
     "training_step": 1,
+    "_get_train_sampler": 1,
 }
 
 

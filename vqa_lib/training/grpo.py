@@ -7,9 +7,11 @@ for reference and loss. Overridden methods are private in TRL: `tests/test_trl_c
 
 import contextlib
 import functools
+import shutil
 import time
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,16 +21,15 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from vqa_lib.answers import parse_score
-from vqa_lib.models import reference, rollouts
-from vqa_lib.models.dialogue import EncodedPrompt, messages
+from vqa_lib.models import reference, rollouts, vllm_rollouts
+from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode, encode_clips, prompt_positions, vision_modules, visual_inputs
 from vqa_lib.models.packing import pack
 from vqa_lib.models.rollouts import Sampling, draws, vision_token_ids
 from vqa_lib.models.shared_prefix import share_prefixes
 from vqa_lib.perturb import ORDERS, reorder
-from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
-from vqa_lib.records import Scale, ScoredClip, rescale
+from vqa_lib.records import Scale
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training.pieces import split_rows
 
@@ -38,30 +39,6 @@ ROLLOUT_TOKENS = 4  # a token whose keys are kept for sampling takes a fraction 
 
 class NotANumber(FloatingPointError):
     """The loss is not a number; the message has the step, the responses and the rewards that led to it."""
-
-
-def reward_columns(clip: ScoredClip, scale: Scale) -> dict:
-    """What rewards need to know of a clip, its truth put on the scale of the prompt's answers."""
-    return {
-        "kind": clip.kind,
-        "dimensions": list(clip.scores),
-        "target": [rescale(score, clip.scale, scale) for score in clip.scores.values()],
-        "scale": (scale.low, scale.high),
-    }
-
-
-def training_rows(clips: list[ScoredClip], recipe: Recipe) -> list[dict]:
-    """Rows of the training set: no pixels, only the clip's number and what the rewards need."""
-    prompt = PROMPTS[recipe.prompt]
-    return [
-        {
-            "prompt": messages([clip.kind], prompt.text),
-            "clip": number,
-            "name": f"{clip.dataset}/{clip.split}/{clip.name}",
-            **reward_columns(clip, prompt.scale),
-        }
-        for number, clip in enumerate(clips)
-    ]
 
 
 @dataclass
@@ -97,11 +74,20 @@ class VideoGRPOTrainer(GRPOTrainer):
     read_visuals: clip number -> [(Frames, kind), ...], what its prompt shows. recipe: see `recipes`.
     contrast_generations: responses per query on perturbed frames, where the recipe has a contrast group. tokens: at
     most so many in one forward with gradient; a step is gone through in pieces of that size. engine: "shared" computes
-    each prompt once, "reference" goes the plain way. The other arguments are TRL's; a process's batch is a whole step.
+    each prompt once, "reference" goes the plain way. vllm: address of a `vllm_server` that samples in this
+    process's place. The other arguments are TRL's; a process's batch is a whole step.
     """
 
     def __init__(
-        self, *args, recipe: Recipe, read_visuals, contrast_generations: int, tokens: int, engine="shared", **kwargs
+        self,
+        *args,
+        recipe: Recipe,
+        read_visuals,
+        contrast_generations: int,
+        tokens: int,
+        engine: str = "shared",
+        vllm: str = "",
+        **kwargs,
     ):
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}")
@@ -110,6 +96,7 @@ class VideoGRPOTrainer(GRPOTrainer):
         self.contrast_generations = contrast_generations if recipe.contrast else 0
         self.tokens = tokens
         self.engine = engine
+        self.vllm = vllm
         rewards = [functools.partial(REWARDS[name], **settings) for name, settings in recipe.rewards.items()]
         super().__init__(*args, reward_funcs=rewards, **kwargs)
         if self.args.gradient_accumulation_steps != 1 or self.args.steps_per_generation != 1:
@@ -143,17 +130,18 @@ class VideoGRPOTrainer(GRPOTrainer):
         slots = [numbers.index(row["clip"]) for row in rows]
         shown = [self.read_visuals(number) for number in numbers]
         texts = [rows[slots.index(slot)]["prompt"][0]["content"][-1]["text"] for slot in range(len(numbers))]
-        prompts = [encode(self.processing_class, visuals, text) for visuals, text in zip(shown, texts, strict=True)]
         first = self.accelerator.process_index * len(rows)
         places = [(first + row) % self.num_generations for row in range(len(rows))]  # within each row's group
         wanted = [(slot, (numbers[slot], 0, place)) for slot, place in zip(slots, places, strict=True)]
-        contrast, owned = self._contrast(shown, texts, numbers, slots, places)
-        wanted += [(len(prompts) + number, key) for _, number, key in owned]
-        completions, features = self._sample(prompts + contrast, wanted)
+        perturbed, owned = self._contrast(shown, numbers, slots, places)
+        wanted += [(len(shown) + number, key) for _, number, key in owned]
+        asked = list(zip(shown + list(perturbed.values()), texts + [texts[slot] for slot in perturbed], strict=True))
+        prompts = [encode(self.processing_class, visuals, text) for visuals, text in asked]
+        completions, features = self._sample(prompts, asked, wanted)
         self.bank = Bank(
-            prompts=prompts,
-            positions=[prompt_positions(self.model, prompt) for prompt in prompts],
-            features=features[: len(prompts)] if self.vision_frozen and features else None,
+            prompts=prompts[: len(shown)],
+            positions=[prompt_positions(self.model, prompt) for prompt in prompts[: len(shown)]],
+            features=features[: len(shown)] if self.vision_frozen and features else None,
         )
         self._rollouts = completions[: len(rows)]
         for row in rows:
@@ -167,52 +155,68 @@ class VideoGRPOTrainer(GRPOTrainer):
         self._slots = None
         return output
 
-    def _contrast(self, shown, texts, numbers, slots, places) -> tuple[list[EncodedPrompt], list]:
-        """Prompts with perturbed frames, and for each response on them its slot, its prompt and the key of its draws.
+    def _contrast(self, shown, numbers, slots, places) -> tuple[dict[int, list], list]:
+        """Perturbed visuals by slot; for each response on them its slot, their number and the key of its draws.
 
         A group may span processes: its k-th contrast response is made where the matching ordered response is.
         """
-        prompts, prompt_of = [], {}
+        perturbed: dict[int, list] = {}
         for slot, visuals in enumerate(shown):
             if self.contrast_generations and all(kind == "video" for _, kind in visuals):
                 orders = [self._contrast_order(numbers[slot], *pair) for pair in enumerate(visuals)]
-                changed = [
-                    (reorder(frames, order), kind) for (frames, kind), order in zip(visuals, orders, strict=True)
-                ]
-                prompt_of[slot] = len(prompts)
-                prompts.append(encode(self.processing_class, changed, texts[slot]))
+                pairs = zip(visuals, orders, strict=True)
+                perturbed[slot] = [(reorder(frames, order), kind) for (frames, kind), order in pairs]
+        number_of = {slot: number for number, slot in enumerate(perturbed)}
         owned = [
-            (slot, prompt_of[slot], (numbers[slot], 1, number))
+            (slot, number_of[slot], (numbers[slot], 1, response))
             for slot, place in zip(slots, places, strict=True)
-            for number in range(self.contrast_generations)
-            if slot in prompt_of and number * self.num_generations // self.contrast_generations == place
+            for response in range(self.contrast_generations)
+            if slot in perturbed and response * self.num_generations // self.contrast_generations == place
         ]
-        return prompts, owned
+        return perturbed, owned
 
     def _contrast_order(self, number: int, position: int, visual) -> np.ndarray:
         # From seed, step and clip alone, so that a resumed run and every process draw the same order.
         key = zlib.crc32(f"{self.args.seed} {self.state.global_step} {number} {position}".encode())
         return ORDERS[self.recipe.contrast](len(visual[0].pixels), np.random.default_rng(key))
 
-    def _sample(self, prompts: list[EncodedPrompt], wanted: list) -> tuple[list[list[int]], list | None]:
-        """A completion for each (prompt, key of its draws), and the prompts' visual tokens."""
+    def _sample(self, prompts: list[EncodedPrompt], asked: list, wanted: list) -> tuple[list[list[int]], list | None]:
+        """A completion for each (prompt, key of its draws), and the prompts' visual tokens.
+
+        asked: the visuals and the text that each prompt encodes, for another program that encodes them itself.
+        """
         by_prompt = sorted(range(len(wanted)), key=lambda number: wanted[number][0])
         repeats = [sum(prompt == number for prompt, _ in wanted) for number in range(len(prompts))]
         step = (self.args.seed, self.state.global_step)
-        uniform = draws([step + wanted[number][1] for number in by_prompt], self.sampling.max_tokens)
+        keys = [step + wanted[number][1] for number in by_prompt]
+        uniform = draws(keys, self.sampling.max_tokens)
         with self._whole_model() as model, torch.no_grad(), self.accelerator.autocast():
             model.eval()
-            if self.engine == "shared":
-                features = encode_clips(model, prompts)
+            features = encode_clips(model, prompts) if self.engine == "shared" else None
+            if self.vllm:
+                by_question, rest = [], iter(keys)
+                for count in repeats:
+                    by_question.append([next(rest) for _ in range(count)])
+                made = self._sample_by_vllm(asked, by_question)
+            elif self.engine == "shared":
                 made = rollouts.sample(
                     model, prompts, repeats, self.sampling, uniform, features, ROLLOUT_TOKENS * self.tokens
                 )
             else:
-                features = None
                 made = reference.sample(model, prompts, repeats, self.sampling, uniform)
             model.train()
         completions = dict(zip(by_prompt, made, strict=True))
         return [completions[number] for number in range(len(wanted))], features
+
+    def _sample_by_vllm(self, asked: list, keys: list) -> list[list[int]]:
+        folder = Path(self.args.output_dir) / "vllm" / f"step-{self.state.global_step}"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            self.accelerator.unwrap_model(self.model).save_pretrained(folder)
+        self.accelerator.wait_for_everyone()
+        return vllm_rollouts.sample(
+            self.vllm, folder, self.state.global_step, self.processing_class, asked, keys, self.sampling
+        )
 
     @contextlib.contextmanager
     def _whole_model(self):

@@ -21,8 +21,9 @@ from vqa_lib.models.loading import QUANTIZATIONS, load_model, lora_config
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import ScoredClip
-from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer, training_rows
+from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer
 from vqa_lib.training.processes import check_processes, launch
+from vqa_lib.training.rows import training_rows
 from vqa_lib.video import FramePolicy, check_readable
 
 
@@ -38,7 +39,8 @@ class GRPOSettings:
     what is computed in; weights that learn are kept in float32.
     quantize: "4bit" or "8bit" for the weights below the adapters, "" to leave them whole. processes: that share each
     step, one a GPU; with 1 training stays in this process. accelerate_config: a file for `accelerate launch`, such as
-    those in params/accelerate; "" for plain data parallelism.
+    those in params/accelerate; "" for plain data parallelism. vllm: address of a `models/vllm_server.py` that samples
+    in this process's place, for adapters only; "" to sample here.
     """
 
     learning_rate: float = 1.0e-6
@@ -65,6 +67,7 @@ class GRPOSettings:
     quantize: str = ""
     processes: int = 1
     accelerate_config: str = ""
+    vllm: str = ""
 
     @classmethod
     def from_params(cls, params: dict) -> "GRPOSettings":
@@ -87,6 +90,8 @@ class GRPOSettings:
             raise ValueError(
                 f"processes must divide queries x group ({self.queries} x {self.group}), got {self.processes}"
             )
+        if self.vllm and not (self.lora_rank and self.vllm.startswith(("http://", "https://"))):
+            raise ValueError(f"vllm must be the address of a rollout server, and needs lora_rank; got {self.vllm!r}")
         if self.accelerate_config and self.processes == 1:
             raise ValueError("accelerate_config is for several processes: processes must be at least 2, got 1")
 
@@ -284,6 +289,7 @@ def _train(job: Job, config: GRPOConfig) -> None:
         contrast_generations=settings.contrast,
         tokens=settings.tokens,
         engine=settings.engine,
+        vllm=settings.vllm,
     )
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL makes the adapters of a 4-bit model bfloat16
