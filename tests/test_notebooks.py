@@ -10,7 +10,7 @@ from vqa_lib.run_notebook import run_notebook
 
 ROOT = Path(__file__).parents[1]
 COMMON = ["data_scale=0.03", "queries=2", "group=2"]
-STAGE = [*COMMON, "steps=2", "rows=4", "held_out=4"]
+STAGE = [*COMMON, "steps=2", "tokens=2000", "held_out=4"]
 # In order: a stage reads the run of the stage before it, a table the runs of a stage.
 SMOKE = {
     "02_starter": [
