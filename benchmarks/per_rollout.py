@@ -106,7 +106,7 @@ class PerRolloutStep:
 
     def _rewards(self, clip: ScoredClip, completions: torch.Tensor, contrast: torch.Tensor) -> list[float]:
         texts, others = (self.tokenizer.batch_decode(ids, skip_special_tokens=True) for ids in (completions, contrast))
-        truth = reward_columns(clip, PROMPTS[RECIPE.prompt].scale)
+        truth = reward_columns(clip, PROMPTS[RECIPE.prompt])
         columns = {
             "completions": [[{"role": "assistant", "content": text}] for text in texts],
             "completion_ids": completions.tolist(),

@@ -76,7 +76,7 @@ def build_trainer(setting: Setting, clips: list[ScoredClip], loss_only: bool = F
 
     loss_only: all weights trained whatever the setting says, and no reference model.
     """
-    truth, text = PROMPTS[RECIPE.prompt].scale, PROMPTS[RECIPE.prompt].text
+    text = PROMPTS[RECIPE.prompt].text
 
     def with_images(columns: dict) -> dict:
         images = [as_images(setting.frames(clips[number])) for number in columns["clip"]]
@@ -84,7 +84,11 @@ def build_trainer(setting: Setting, clips: list[ScoredClip], loss_only: bool = F
 
     rows = Dataset.from_list(
         [
-            {"prompt": [{"role": "user", "content": text}], "clip": number, **reward_columns(clip, truth)}
+            {
+                "prompt": [{"role": "user", "content": text}],
+                "clip": number,
+                **reward_columns(clip, PROMPTS[RECIPE.prompt]),
+            }
             for number, clip in enumerate(clips)
         ]
     )

@@ -40,7 +40,7 @@ for world in (4, 2, 1):
     assert PartialState(cpu=True).num_processes == world
     rewards = [functools.partial(REWARDS[name], **options) for name, options in settings]
     trainer = SimpleNamespace(
-        num_generations=4, reward_funcs=rewards, accelerator=PartialState(), _count_unparsed=lambda columns: None
+        num_generations=4, reward_funcs=rewards, accelerator=PartialState(), _note_answers=lambda rows, values: None
     )
     share = len(rows) // world
     own = [dict(row) for row in rows[rank * share : (rank + 1) * share]]

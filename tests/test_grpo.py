@@ -5,6 +5,7 @@ What is compared closely is compared in float32 on one thread; the models are ti
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ from vqa_lib.models.loading import ModelError, load_model, lora_config
 from vqa_lib.models.reference import plain_inputs
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import RECIPES
-from vqa_lib.records import Scale, ScoredClip
+from vqa_lib.records import Pair, Question, Scale, ScoredClip
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training import grpo, run
 from vqa_lib.training.grpo import VideoGRPOTrainer
 from vqa_lib.training.pieces import split_rows
-from vqa_lib.training.rows import reward_columns, training_rows
+from vqa_lib.training.rows import answer_in, reward_columns, training_rows
 from vqa_lib.training.run import GRPOSettings, read_log, train_grpo
 from vqa_lib.video import FramePolicy
 
@@ -157,7 +158,7 @@ def test_log_probabilities_and_gradients_equal_plain_transformers(
         for frame, clip in zip(frames, mixed_clips, strict=True)
     ]
     assert len({len(prompt.ids) for prompt in encoded}) == 3  # ragged
-    prompts = [encoded[rows[row]["clip"]] for row in order]
+    prompts = [encoded[rows[row]["record"]] for row in order]
     completions = [
         tokens[kept].tolist() for tokens, kept in zip(output["completion_ids"][order], completion_mask, strict=True)
     ]
@@ -295,6 +296,35 @@ class TestRuns:
         again = train(answering_folder, videos[:8], NATURAL, SMALL, natural_run.parent, frame_cache)
         assert again == natural_run
         assert {path: path.stat().st_mtime_ns for path in natural_run.parent.rglob("*")} == before
+
+
+class TestTasks:
+    """Three scores with the clip's text, and pairs mixed with questions, through the same trainer."""
+
+    def test_three_scores(self, answering_folder, videos, frame_cache, tmp_path):
+        scores = {"spatial": 40.0, "temporal": 60.0, "alignment": 80.0}
+        clips = [replace(clip, scores=scores, prompt="a red ball") for clip in videos[:4]]
+        recipe = RECIPES["vq_insight/multi_dim"]
+        trained = train(answering_folder, clips, recipe, SMALL, tmp_path, frame_cache)
+        lines = check_log(trained, recipe, 2)
+        assert lines[0]["unparsed"] == 1  # this model has never been asked for three scores
+        assert lines[0]["rewards/multi_dim/mean"] < 0  # the paper's least value
+
+    def test_pairs_and_questions(self, answering_folder, videos, frame_cache, tmp_path):
+        pairs = [
+            Pair(str(number), first.path, second.path, "video", "first", "genai_bench", "test", "a red ball")
+            for number, (first, second) in enumerate(zip(videos[:2], videos[2:4], strict=True))
+        ]
+        asked = [
+            Question(clip.name, clip.path, "video", "Is it sharp?", (), "yes", "visionreward", "train")
+            for clip in videos[:2]
+        ]
+        recipe = RECIPES["vq_insight/preference"]
+        settings = replace(SMALL, queries=4, steps=1)
+        trained = train(answering_folder, pairs + asked, recipe, settings, tmp_path, frame_cache)
+        (line,) = check_log(trained, recipe, 1)
+        assert line["unparsed"] == 1  # and never for a choice
+        assert "score/mean" not in line
 
 
 class TestReference:
@@ -580,8 +610,8 @@ class TestRefusals:
         [
             ("finger/sft", "has no rewards"),
             ("vqathinker", "motion branch"),
-            ("vq_insight/preference", "other than one score"),
-            ("vq_insight/multi_dim", "other than one score"),
+            ("vq_insight/preference", "a scored clip needs a prompt for scores"),
+            ("vq_insight/multi_dim", "the prompt needs the text"),
         ],
     )
     def test_a_recipe_that_cannot_be_trained_yet(self, answering_folder, videos, frame_cache, tmp_path, recipe, reason):
@@ -616,18 +646,72 @@ def test_settings_that_contradict_each_other(changes, message):
 
 
 def test_truth_is_put_on_the_scale_of_the_answers(tmp_path):
-    clip = ScoredClip("a", tmp_path, "video", {"spatial": 2.0, "temporal": 5.0}, Scale(1, 5), "konvid", "all")
-    assert reward_columns(clip, Scale(0, 100)) == {
+    scores = {"spatial": 2.0, "temporal": 5.0, "alignment": 5.1}
+    clip = ScoredClip("a", tmp_path, "video", scores, Scale(1, 5), "lgvq", "all", prompt="a cat")
+    columns = reward_columns(clip, PROMPTS["vq_insight/multi_dim"])
+    assert columns == {
         "kind": "video",
-        "dimensions": ["spatial", "temporal"],
-        "target": [25.0, 100.0],
+        "dimensions": ["spatial", "temporal", "consistency"],
+        "target": [25.0, 100.0, 100.0],  # the last lies beyond its scale, as a few published scores do
         "scale": (0, 100),
+        "choice": None,
+        "choices": None,
     }
+
+
+class TestRows:
+    CLIP = ScoredClip("a", Path("a.mp4"), "video", {"overall": 3.0}, Scale(1, 5), "konvid", "all")
+    PAIR = Pair("7", Path("a.mp4"), Path("b.mp4"), "video", "second", "genai_bench", "test", "a cat")
+    ASKED = Question("1", Path("a.mp4"), "video", "Is it sharp?", (), "yes", "visionreward", "train")
+
+    def test_pairs_and_questions_together(self):
+        first, second = training_rows([self.PAIR, self.ASKED], RECIPES["vq_insight/preference"])
+        kinds = [part["type"] for part in first["prompt"][0]["content"]]
+        assert kinds == ["video", "video", "text"]
+        assert '"a cat"' in first["prompt"][0]["content"][-1]["text"]
+        assert (first["choice"], first["choices"]) == ("Video B", ["Video A", "Video B"])
+        assert [part["type"] for part in second["prompt"][0]["content"]] == ["video", "text"]
+        assert second["prompt"][0]["content"][-1]["text"].startswith("Is it sharp? ")
+        assert (second["choice"], second["choices"], second["target"]) == ("Yes", ["Yes", "No"], None)
+
+    @pytest.mark.parametrize(
+        ("text", "row", "answer"),
+        [
+            ("<answer>70</answer>", {"choices": None, "dimensions": ["overall"], "scale": (0, 100)}, 70.0),
+            ("<answer>170</answer>", {"choices": None, "dimensions": ["overall"], "scale": (0, 100)}, None),
+            (
+                '<answer>{"spatial": 1, "temporal": 2}</answer>',
+                {"choices": None, "dimensions": ["spatial", "temporal"], "scale": (0, 100)},
+                {"spatial": 1.0, "temporal": 2.0},
+            ),
+            ("<answer>Video B</answer>", {"choices": ["Video A", "Video B"]}, "Video B"),
+            ("<answer>both</answer>", {"choices": ["Video A", "Video B"]}, None),
+        ],
+    )
+    def test_answers(self, text, row, answer):
+        assert answer_in(text, row) == answer
+
+    @pytest.mark.parametrize(
+        ("record", "recipe", "message"),
+        [
+            (CLIP, "vq_insight/preference", "konvid/a: a scored clip needs a prompt for scores"),
+            (CLIP, "vq_insight/multi_dim", "konvid/a: the prompt needs the text"),
+            (replace(CLIP, prompt="a cat"), "vq_insight/multi_dim", r"konvid/a: has scores for \['overall'\]"),
+            (PAIR, "vq_insight/natural", "genai_bench/7: a pair needs a prompt for a choice"),
+            (replace(PAIR, preference="tie"), "vq_insight/preference", "and one video that is preferred"),
+            (replace(PAIR, prompt=None), "vq_insight/preference", "genai_bench/7: the prompt needs the text"),
+            (ASKED, "vq_insight/natural", "visionreward/1: the recipe asks no yes-or-no questions"),
+            (replace(ASKED, answer=None), "vq_insight/preference", "or this is none with an answer"),
+        ],
+    )
+    def test_what_does_not_fit(self, record, recipe, message):
+        with pytest.raises(ValueError, match=message):
+            training_rows([record], RECIPES[recipe])
 
 
 def test_rows_hold_no_pixels(videos, images):
     rows = training_rows([videos[0], images[0]], NATURAL)
-    assert [row["clip"] for row in rows] == [0, 1]
+    assert [row["record"] for row in rows] == [0, 1]
     assert [row["prompt"][0]["content"][0] for row in rows] == [{"type": "video"}, {"type": "image"}]
     assert len(json.dumps(rows)) < 2000
 

@@ -22,7 +22,7 @@ class Recipe:
     frames of the contrast group are perturbed (a name in `perturb.ORDERS`), or None for none. Responses of the contrast
     group are seen by rewards only. start: the recipe whose model it goes on from; None: the pretrained model. sampling:
     what the paper says of its rollouts, by the names of `GRPOSettings` (and top_k). motion: whether the model has
-    VQAThinker's motion branch.
+    VQAThinker's motion branch. questions: the prompt of yes-or-no questions that may be mixed among other records.
     """
 
     prompt: str
@@ -31,6 +31,7 @@ class Recipe:
     start: str | None = None
     sampling: dict[str, float] = field(hash=False, default_factory=dict)
     motion: bool = False
+    questions: str | None = None
 
     @property
     def answer(self) -> Prompt:
@@ -80,6 +81,7 @@ PREFERENCE = replace(
         "temporal": {"accuracy": choice_reward},
         "length": {"accuracy": choice_reward},
     },
+    questions="vq_insight/yes_no",
 )
 # Stage 3 goes on with the training of stage 2 on the pairs that the generator's own videos make.
 UNITED = replace(PREFERENCE, start="vq_insight/preference")

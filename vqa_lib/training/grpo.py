@@ -20,7 +20,6 @@ from peft import PeftModel
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from vqa_lib.answers import parse_score
 from vqa_lib.models import reference, rollouts, vllm_rollouts
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode, encode_clips, prompt_positions, vision_modules, visual_inputs
@@ -29,9 +28,9 @@ from vqa_lib.models.rollouts import Sampling, draws, vision_token_ids
 from vqa_lib.models.shared_prefix import share_prefixes
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.recipes import Recipe
-from vqa_lib.records import Scale
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training.pieces import split_rows
+from vqa_lib.training.rows import answer_in
 
 ENGINES = ("shared", "reference")
 ROLLOUT_TOKENS = 4  # a token whose keys are kept for sampling takes a fraction of what one with gradient takes
@@ -71,7 +70,7 @@ class OrderOfEpoch(torch.utils.data.Sampler):
 class VideoGRPOTrainer(GRPOTrainer):
     """TRL's GRPOTrainer on rows made by `training_rows`.
 
-    read_visuals: clip number -> [(Frames, kind), ...], what its prompt shows. recipe: see `recipes`.
+    read_visuals: record number -> [(Frames, kind), ...], what its prompt shows. recipe: see `recipes`.
     contrast_generations: responses per query on perturbed frames, where the recipe has a contrast group. tokens: at
     most so many in one forward with gradient; a step is gone through in pieces of that size. engine: "shared" computes
     each prompt once, "reference" goes the plain way. vllm: address of a `vllm_server` that samples in this
@@ -126,8 +125,8 @@ class VideoGRPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         rows = [dict(row) for row in inputs]  # the sampler repeats the same dict; each row gets its own columns
-        numbers = list(dict.fromkeys(row["clip"] for row in rows))
-        slots = [numbers.index(row["clip"]) for row in rows]
+        numbers = list(dict.fromkeys(row["record"] for row in rows))
+        slots = [numbers.index(row["record"]) for row in rows]
         shown = [self.read_visuals(number) for number in numbers]
         texts = [rows[slots.index(slot)]["prompt"][0]["content"][-1]["text"] for slot in range(len(numbers))]
         first = self.accelerator.process_index * len(rows)
@@ -261,22 +260,27 @@ class VideoGRPOTrainer(GRPOTrainer):
         columns = {key: [row[key] for row in rows] for key in rows[0]}
         group = [number // self.num_generations for number in range(len(rows))]
         values = [reward(group=group, **columns) for reward in self.reward_funcs]
-        self._count_unparsed(columns)
+        self._note_answers(rows, values)
         table = [[np.nan if value is None else value for value in column] for column in values]
-        self._rewarded = [
-            {"name": row["name"], "response": row["completions"][0]["content"]}
-            | dict(zip(self.recipe.rewards, found, strict=True))
-            for row, *found in zip(rows, *values, strict=True)
-        ]
         return torch.tensor(table, dtype=torch.float32, device=self.accelerator.device).T
 
-    def _count_unparsed(self, columns: dict) -> None:
-        texts = [completion[0]["content"] for completion in columns["completions"]]
-        scores = [parse_score(text, Scale(*scale)) for text, scale in zip(texts, columns["scale"], strict=True)]
-        read = [score for score in scores if score is not None]
-        self._metrics["train"]["unparsed"].append(1 - len(read) / len(scores))
-        self._metrics["train"]["score/mean"].append(float(np.mean(read)) if read else float("nan"))
-        self._metrics["train"]["score/std"].append(float(np.std(read)) if read else float("nan"))
+    def _note_answers(self, rows: list[dict], values: list[list]) -> None:
+        """The log's share of unreadable answers, and what they say; and the step's rows for an error message."""
+        texts = [row["completions"][0]["content"] for row in rows]
+        self._rewarded = [
+            {"name": row["name"], "response": text} | dict(zip(self.recipe.rewards, found, strict=True))
+            for row, text, *found in zip(rows, texts, *values, strict=True)
+        ]
+        answers = [(answer_in(text, row), row["choices"]) for text, row in zip(texts, rows, strict=True)]
+        metrics = self._metrics["train"]
+        metrics["unparsed"].append(sum(answer is None for answer, _ in answers) / len(answers))
+        scores = [answer for answer, _ in answers if isinstance(answer, float)]
+        if any(choices is None for _, choices in answers):
+            metrics["score/mean"].append(float(np.mean(scores)) if scores else float("nan"))
+            metrics["score/std"].append(float(np.std(scores)) if scores else float("nan"))
+        chosen = [answer == choices[0] for answer, choices in answers if choices is not None and answer is not None]
+        if chosen:  # of two equally good videos the first should be chosen half the time
+            metrics["first_chosen"].append(sum(chosen) / len(chosen))
 
     # ---- log-probabilities -------------------------------------------------------------------------------------------
 

@@ -1,30 +1,89 @@
 """Rows of the training set: records with their questions, and what the rewards need to know of them."""
 
+from vqa_lib.answers import parse_choice, parse_dimensions, parse_score
 from vqa_lib.models.dialogue import messages
-from vqa_lib.prompts import PROMPTS
+from vqa_lib.prompts import PROMPTS, Prompt
 from vqa_lib.recipes import Recipe
-from vqa_lib.records import Scale, ScoredClip, rescale
+from vqa_lib.records import Pair, Question, Scale, ScoredClip, rescale
+
+TRAINABLE = (ScoredClip, Pair, Question)
+ANSWER_NAMES = {"alignment": "consistency"}  # published dimension -> the key of VQ-Insight's answers
 
 
-def reward_columns(clip: ScoredClip, scale: Scale) -> dict:
-    """What rewards need to know of a clip, its truth put on the scale of the prompt's answers."""
-    return {
-        "kind": clip.kind,
-        "dimensions": list(clip.scores),
-        "target": [rescale(score, clip.scale, scale) for score in clip.scores.values()],
-        "scale": (scale.low, scale.high),
-    }
+def question_of(record: ScoredClip | Pair | Question, recipe: Recipe) -> Prompt:
+    """The recipe's prompt for a record, with the record's own words filled in.
 
-
-def training_rows(clips: list[ScoredClip], recipe: Recipe) -> list[dict]:
-    """Rows of the training set: no pixels, only the clip's number and what the rewards need."""
+    Raises:
+        ValueError: the prompt asks for something that the record does not have.
+    """
+    where = f"{record.dataset}/{record.name}"
+    if isinstance(record, Question):
+        name = recipe.prompt if "{question}" in PROMPTS[recipe.prompt].text else recipe.questions
+        if name is None or record.options or record.answer is None:
+            raise ValueError(f"{where}: the recipe asks no yes-or-no questions, or this is none with an answer")
+        return PROMPTS[name].fill(question=record.question)
     prompt = PROMPTS[recipe.prompt]
-    return [
-        {
-            "prompt": messages([clip.kind], prompt.text),
-            "clip": number,
-            "name": f"{clip.dataset}/{clip.split}/{clip.name}",
-            **reward_columns(clip, prompt.scale),
-        }
-        for number, clip in enumerate(clips)
-    ]
+    if isinstance(record, Pair) and (prompt.scale is not None or record.preference not in ("first", "second")):
+        raise ValueError(f"{where}: a pair needs a prompt for a choice, and one video that is preferred")
+    if isinstance(record, ScoredClip) and prompt.scale is None:
+        raise ValueError(f"{where}: a scored clip needs a prompt for scores, not for a choice")
+    if "{text}" in prompt.text:
+        if record.prompt is None:
+            raise ValueError(f"{where}: the prompt needs the text that the video was generated from; none is published")
+        prompt = prompt.fill(text=record.prompt)
+    return prompt
+
+
+def reward_columns(record: ScoredClip | Pair | Question, prompt: Prompt) -> dict:
+    """What rewards need to know of a record: its truth, put on the scale of the prompt's answers.
+
+    Rows of one training set have the same columns: dimensions, target and scale are None for a choice, choice and
+    choices for scores.
+
+    Raises:
+        ValueError: the record's dimensions are not those that the prompt asks for.
+    """
+    columns = dict.fromkeys(("dimensions", "target", "scale", "choice", "choices"))
+    columns["kind"] = record.kind
+    if isinstance(record, ScoredClip):
+        scores = {ANSWER_NAMES.get(name, name): score for name, score in record.scores.items()}
+        names = prompt.dimensions or tuple(scores)
+        if set(names) != set(scores) or (not prompt.dimensions and len(scores) > 1):
+            where = f"{record.dataset}/{record.name}"
+            raise ValueError(f"{where}: has scores for {sorted(scores)}, the prompt asks for {list(names) or 'one'}")
+        target = [rescale(scores[name], record.scale, prompt.scale) for name in names]
+        # A few published scores lie beyond their scale; no answer can.
+        target = [min(max(score, prompt.scale.low), prompt.scale.high) for score in target]
+        scale = (prompt.scale.low, prompt.scale.high)
+        return columns | {"dimensions": list(names), "target": target, "scale": scale}
+    if isinstance(record, Pair):
+        right = prompt.choices[("first", "second").index(record.preference)]
+    else:
+        right = next(choice for choice in prompt.choices if choice.lower() == record.answer)
+    return columns | {"choice": right, "choices": list(prompt.choices)}
+
+
+def training_rows(records: list[ScoredClip | Pair | Question], recipe: Recipe) -> list[dict]:
+    """Rows of the training set: no pixels, only the record's number and what the rewards need."""
+    rows = []
+    for number, record in enumerate(records):
+        prompt = question_of(record, recipe)
+        rows.append(
+            {
+                "prompt": messages([record.kind] * len(record.paths), prompt.text),
+                "record": number,
+                "name": f"{record.dataset}/{record.split}/{record.name}",
+                **reward_columns(record, prompt),
+            }
+        )
+    return rows
+
+
+def answer_in(text: str, row: dict) -> float | dict[str, float] | str | None:
+    """The answer of a response to a row's question: a score, one a dimension, or a choice; None where unreadable."""
+    if row["choices"] is not None:
+        return parse_choice(text, row["choices"])
+    scale = Scale(*row["scale"])
+    if len(row["dimensions"]) == 1:
+        return parse_score(text, scale)
+    return parse_dimensions(text, row["dimensions"], scale)

@@ -18,9 +18,8 @@ from trl import GRPOConfig
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import freeze_vision
 from vqa_lib.models.loading import QUANTIZATIONS, load_model, lora_config
-from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
-from vqa_lib.records import ScoredClip
+from vqa_lib.records import Pair, Question, ScoredClip
 from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer
 from vqa_lib.training.processes import check_processes, launch
 from vqa_lib.training.rows import training_rows
@@ -101,7 +100,7 @@ class Job:
     """What a training process needs to know; the arguments of `train_grpo`."""
 
     model_path: str
-    clips: list[ScoredClip]
+    records: list[ScoredClip | Pair | Question]
     recipe: Recipe
     settings: GRPOSettings
     policy: FramePolicy
@@ -215,7 +214,7 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
 
 def train_grpo(
     model_path: str | Path,
-    clips: list[ScoredClip],
+    records: list[ScoredClip | Pair | Question],
     recipe: Recipe,
     settings: GRPOSettings,
     policy: FramePolicy,
@@ -229,33 +228,41 @@ def train_grpo(
     once. Before anything starts, one frame of every clip is read, and unreadable files are named.
 
     Raises:
-        ValueError: unreadable clips; too few clips for one step; settings that contradict each other.
+        ValueError: unreadable files; too few records for one step; a record that the recipe's prompt does not fit;
+            settings that contradict each other.
     """
     output = Path(output)
     trained = output / "model"
     if (trained / "trained.json").exists():
         return trained
-    if len(clips) < settings.queries:
-        raise ValueError(f"{len(clips)} clips are too few for steps of {settings.queries} queries")
+    if len(records) < settings.queries:
+        raise ValueError(f"{len(records)} clips are too few for steps of {settings.queries} queries")
     if not recipe.rewards:
         raise ValueError("the recipe has no rewards: it is for supervised training on given responses, not for GRPO")
-    if recipe.motion or not PROMPTS[recipe.prompt].single_score:
-        raise ValueError("recipes with a motion branch, or with answers other than one score, cannot be trained yet")
+    if recipe.motion:
+        raise ValueError("recipes with a motion branch cannot be trained yet")
+    training_rows(records, recipe)  # what does not fit the recipe is told now
     if recipe.contrast and settings.contrast < 1:
         raise ValueError(f"the recipe compares with perturbed frames: contrast must be >= 1, got {settings.contrast}")
-    if unreadable := check_readable([(clip.path, clip.kind) for clip in clips]):
+    files = list(dict.fromkeys((path, record.kind) for record in records for path in record.paths))
+    if unreadable := check_readable(files):
         listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
-        raise ValueError(f"{len(unreadable)} of {len(clips)} files cannot be read:\n{listed}")
+        raise ValueError(f"{len(unreadable)} of {len(files)} files cannot be read:\n{listed}")
     if settings.processes > 1:
         check_processes(settings.processes, settings.accelerate_config, adapters=settings.lora_rank > 0)
     output.mkdir(parents=True, exist_ok=True)
     drop_torn_checkpoints(output / "checkpoints")
-    job = Job(str(model_path), clips, recipe, settings, policy, output, cache)
+    job = Job(str(model_path), records, recipe, settings, policy, output, cache)
     if settings.processes > 1:
         launch(job, output, settings.processes, settings.accelerate_config)
     else:
         train_here(job)
     return trained
+
+
+def visuals_of(record: ScoredClip | Pair | Question, policy: FramePolicy, cache: FrameCache) -> list:
+    """What a record's question shows: (frames, kind) of its image or video, or of both videos."""
+    return [(cache.get(path, record.kind, policy), record.kind) for path in record.paths]
 
 
 def train_here(job: Job) -> None:
@@ -269,7 +276,7 @@ def train_here(job: Job) -> None:
 
 
 def _train(job: Job, config: GRPOConfig) -> None:
-    settings, clips, output, trained = job.settings, job.clips, job.output, job.output / "model"
+    settings, records, output, trained = job.settings, job.records, job.output, job.output / "model"
     set_seed(settings.seed)  # new adapters are drawn from the global state
     model, processor = _start(job, config)
     model.config.use_cache = True
@@ -278,14 +285,12 @@ def _train(job: Job, config: GRPOConfig) -> None:
     trainer = VideoGRPOTrainer(
         model=model,
         args=config,
-        train_dataset=Dataset.from_list(training_rows(clips, job.recipe)),
+        train_dataset=Dataset.from_list(training_rows(records, job.recipe)),
         processing_class=processor,
         peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
         callbacks=[LogFile(output / "log.jsonl"), Progress(), NoLastCheckpoint()],
         recipe=job.recipe,
-        read_visuals=lambda number: [
-            (job.cache.get(clips[number].path, clips[number].kind, job.policy), clips[number].kind)
-        ],
+        read_visuals=lambda number: visuals_of(records[number], job.policy, job.cache),
         contrast_generations=settings.contrast,
         tokens=settings.tokens,
         engine=settings.engine,
