@@ -142,6 +142,15 @@ class TestSampling:
         assert len({text for texts in several for text in texts}) > 3
 
 
+def test_a_model_may_have_several_end_tokens(tiny):
+    """Qwen2.5-VL ends at <|im_end|>, and at <|endoftext|> too."""
+    model, processor = tiny
+    tokenizer = processor.tokenizer
+    assert sampling_for(tokenizer, 5).ends == sampling_for(tokenizer, 5, model).ends == (tokenizer.eos_token_id,)
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.pad_token_id]
+    assert set(sampling_for(tokenizer, 5, model).ends) == {tokenizer.eos_token_id, tokenizer.pad_token_id}
+
+
 class TestEncodeClips:
     def test_one_pass_of_the_tower_for_each_kind(self, tiny, encoded):
         model, _ = tiny

@@ -44,9 +44,11 @@ class Sampling:
         return LogitsProcessorList(chosen)
 
 
-def sampling_for(tokenizer, max_tokens: int, **options) -> Sampling:
-    """Sampling that ends at the tokenizer's end token and never makes a picture's placeholder."""
-    return Sampling(max_tokens, (tokenizer.eos_token_id,), tuple(vision_token_ids(tokenizer)), **options)
+def sampling_for(tokenizer, max_tokens: int, model=None, **options) -> Sampling:
+    """Sampling that ends at the tokenizer's end token, or another of the model's, and never makes a placeholder."""
+    own = None if model is None else whole(model).generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+    return Sampling(max_tokens, tuple(sorted(ends)), tuple(vision_token_ids(tokenizer)), **options)
 
 
 def draws(keys: list[tuple[int, ...]], max_tokens: int) -> torch.Tensor:
@@ -136,7 +138,7 @@ def respond(
 
     uniform: (prompts x samples, max_completion) from `draws`, a prompt's samples side by side. options: of `Sampling`.
     """
-    sampling = sampling_for(processor.tokenizer, max_completion, **options)
+    sampling = sampling_for(processor.tokenizer, max_completion, model, **options)
     samples = 1 if uniform is None else len(uniform) // len(prompts)
     tokens = sample(model, prompts, [samples] * len(prompts), sampling, uniform)
     texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)

@@ -24,7 +24,7 @@ from vqa_lib.models import reference, rollouts, vllm_rollouts
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode, encode_clips, prompt_positions, vision_modules, visual_inputs
 from vqa_lib.models.packing import pack
-from vqa_lib.models.rollouts import Sampling, draws, vision_token_ids
+from vqa_lib.models.rollouts import draws, sampling_for
 from vqa_lib.models.shared_prefix import share_prefixes
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.recipes import Recipe
@@ -107,14 +107,8 @@ class VideoGRPOTrainer(GRPOTrainer):
         self._rewarded: list[dict] = []
         vision = [parameter for module in vision_modules(self.model) for parameter in module.parameters()]
         self.vision_frozen = not any(parameter.requires_grad for parameter in vision)
-        self.sampling = Sampling(
-            max_tokens=self.args.max_completion_length,
-            ends=(self._tokenizer.eos_token_id,),
-            banned=tuple(vision_token_ids(self._tokenizer)),
-            temperature=self.args.temperature,
-            top_p=self.args.top_p,
-            top_k=self.args.top_k,
-        )
+        shape = {name: getattr(self.args, name) for name in ("temperature", "top_p", "top_k")}
+        self.sampling = sampling_for(self._tokenizer, self.args.max_completion_length, self.model, **shape)
 
     # ---- order of clips ---------------------------------------------------------------------------------------------
 
