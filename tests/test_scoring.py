@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from vqa_lib.models.loading import load_model
@@ -38,6 +39,21 @@ def test_batches_do_not_change_answers(score, videos, tmp_path):
     one = score(videos[:7], batch_size=1)
     (tmp_path / "scores.jsonl").unlink()
     assert score(videos[:7], batch_size=7)["response"].tolist() == one["response"].tolist()
+
+
+def test_several_samples_of_each_clip(score, videos, tmp_path):
+    table = score(videos[:4], samples=5, sampling={"temperature": 1.2})
+    for row in table.itertuples():
+        assert len(row.responses) == len(row.predictions) == 5
+        assert row.response == row.responses[0]
+        read = [prediction for prediction in row.predictions if prediction is not None]
+        assert row.prediction == pytest.approx(np.mean(read)) if read else np.isnan(row.prediction)
+    assert max(len(set(responses)) for responses in table["responses"]) > 1
+    (tmp_path / "scores.jsonl").unlink()
+    again = score(videos[:4][::-1], samples=5, sampling={"temperature": 1.2}, batch_size=1)  # whatever is beside it
+    assert again["responses"].tolist() == table["responses"].tolist()[::-1]
+    with pytest.raises(ValueError, match="was made with other settings"):
+        score(videos[:4])
 
 
 def test_goes_on_after_an_interruption_in_the_middle_of_a_line(score, videos, tmp_path):
