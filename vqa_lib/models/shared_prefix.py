@@ -9,7 +9,7 @@ once for all rows that share it. Both are exact: tests hold them to plain transf
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from vqa_lib.models.families import core
@@ -43,30 +43,33 @@ class Stream:
 
     def attend(self, module, query, key, value, scaling: float) -> torch.Tensor:
         """(1, heads, T, width) to (1, T, heads, width)."""
-        groups = module.num_key_value_groups
         query, key, value = query[0], key[0], value[0]
         prompt_query, prompt_key, prompt_value = (part[:, self.prompts].transpose(0, 1) for part in (query, key, value))
         if self.kept is not None:
             self.kept[module.layer_idx] = (prompt_key, prompt_value)
         over_prompts = scaled_dot_product_attention(
-            prompt_query,
-            repeat_kv(prompt_key, groups),
-            repeat_kv(prompt_value, groups),
-            is_causal=True,
-            scale=scaling,
+            prompt_query, prompt_key, prompt_value, is_causal=True, scale=scaling, enable_gqa=True
         )
         pieces = [over_prompts.transpose(1, 2).flatten(0, 1)]
         if len(self.rows):
             own_query, own_key, own_value = (part[:, self.rows].transpose(0, 1) for part in (query, key, value))
+            # Heads that share keys become longer queries: keys are not repeated, and any kernel takes the mask.
+            rows, heads, steps, width = own_query.shape
+            shared = heads // len(key)
             over_rows = scaled_dot_product_attention(
-                own_query,
-                repeat_kv(torch.cat([prompt_key[self.owners], own_key], 2), groups),
-                repeat_kv(torch.cat([prompt_value[self.owners], own_value], 2), groups),
-                attn_mask=self.seen,
+                own_query.reshape(rows, len(key), shared * steps, width),
+                torch.cat([prompt_key[self.owners], own_key], 2),
+                torch.cat([prompt_value[self.owners], own_value], 2),
+                attn_mask=self._seen_by(shared),
                 scale=scaling,
             )
-            pieces.append(over_rows.transpose(1, 2).flatten(0, 1))
+            pieces.append(over_rows.reshape(rows, heads, steps, width).transpose(1, 2).flatten(0, 1))
         return torch.cat(pieces)[self.back][None]
+
+    def _seen_by(self, shared: int) -> torch.Tensor:
+        if self.seen.shape[2] != shared * self.rows.shape[1]:
+            self.seen = self.seen.repeat(1, 1, shared, 1)  # once: all layers have the same number of heads
+        return self.seen
 
 
 class Decoding:
