@@ -219,7 +219,7 @@ def measure(case: Case) -> dict:
     from vqa_lib.records import Scale, ScoredClip
     from vqa_lib.training.grpo import VideoGRPOTrainer
     from vqa_lib.training.rows import training_rows
-    from vqa_lib.training.run import GRPOSettings, grpo_config
+    from vqa_lib.training.run import GRPOSettings, grpo_config, weights_dtype, widen_what_learns
     from vqa_lib.video import Frames
 
     tracker, phases, lengths, prompt_tokens = make_tracker(), {}, [], []
@@ -260,9 +260,8 @@ def measure(case: Case) -> dict:
     ]
     with tempfile.TemporaryDirectory() as folder:
         write_model(case, Path(folder) / "model")
-        model, processor = load_model(
-            str(Path(folder) / "model"), case.dtype, quantize=case.params()["quantize"] or None
-        )
+        kept_in = weights_dtype(settings)
+        model, processor = load_model(str(Path(folder) / "model"), kept_in, quantize=settings.quantize or None)
         if case.tuning == "frozen":
             freeze_vision(model)
         config = grpo_config(settings, Path(folder))
@@ -273,6 +272,7 @@ def measure(case: Case) -> dict:
             read_visuals=lambda number: [(frames(number), "video")], contrast_generations=case.contrast,
             tokens=case.tokens,
         )  # fmt: skip
+        widen_what_learns(trainer.model)
         for network in (trainer.model, trainer.ref_model):
             for tensor in [] if network is None else [*network.parameters(), *network.buffers()]:
                 tracker.add(tensor)

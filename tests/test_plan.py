@@ -131,7 +131,7 @@ def test_arithmetic_is_what_pytorch_counts(memory, make_frames, tmp_path, family
     params = {"frames": 8, "max_pixels": 112 * 112, "queries": 2, "group": 3, "contrast": 0, "tokens": 4096}
     work = workload(shape, params | {"max_completion": 40}, RECIPES["vq_insight/natural"])
     piece = Rows(2, len(prompts[0].ids) - 1, 6, 41)
-    way = Method(4, tuning, 8, "", 0.01, False, 1, False, False)
+    way = Method(4, 4, False, tuning, 8, "", 0.01, False, 1, False, False)
     predicted = forward(shape, work.clip, piece, way) + backward(shape, work.clip, piece, way)
     assert predicted == pytest.approx(counter.get_total_flops(), rel=0.1)
 
