@@ -1,7 +1,8 @@
 """Ours against stock TRL, the published code's structure, and plain transformers; `make bench` runs it.
 
 Every part measures its sides alternately in this process and writes a key of bench.json: the ratio of the medians, all
-seconds, sizes and device. Keys measured before stay in the file unless measured again. About 20 minutes on two cores.
+seconds, sizes and device. `memory` compares what `vqa plan` predicts with what steps needed, in bytes. Keys measured
+before stay in the file unless measured again. About 20 minutes on two cores.
 """
 
 import argparse
@@ -20,8 +21,8 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `rollout_func` is expe
 import torch
 import transformers
 
-from benchmarks.parts import PARTS
-from benchmarks.plot import draw
+from benchmarks.parts import PARTS, measure_memory
+from benchmarks.plot import draw, draw_memory
 from benchmarks.setting import Setting
 from benchmarks.sizes import SMOKE, TWO_CORES
 
@@ -57,7 +58,8 @@ def measure(keys: list[str], setting: Setting, rounds: int, path: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="KEY", help=", ".join(PARTS))
+    keys = [*PARTS, "memory"]
+    parser.add_argument("--only", nargs="+", choices=keys, default=keys, metavar="KEY", help=", ".join(keys))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on the CPU")
@@ -67,10 +69,18 @@ def main() -> None:
     quiet()
     torch.set_num_threads(options.threads)
     sizes, rounds = (SMOKE, 1) if options.smoke else (TWO_CORES, options.rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(sizes, options.device, folder)
-        results = measure(options.only, setting, rounds, options.output / "bench.json")
-    draw({key: results[key] for key in PARTS if key in results}, options.output)
+    path = options.output / "bench.json"
+    if speeds := [key for key in options.only if key in PARTS]:
+        with tempfile.TemporaryDirectory() as folder:
+            setting = Setting(sizes, options.device, folder)
+            results = measure(speeds, setting, rounds, path)
+        draw({key: results[key] for key in PARTS if key in results}, options.output)
+    if "memory" in options.only:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result = measure_memory(options.smoke)
+        path.write_text(json.dumps(read(path) | {"memory": result}, indent=1) + "\n")
+        print(f"memory: {result['ratio']:.2f} of what was measured is predicted in the worst case", flush=True)
+        draw_memory(result, options.output)
 
 
 if __name__ == "__main__":

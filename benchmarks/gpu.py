@@ -21,7 +21,6 @@ from pathlib import Path
 from benchmarks.bench import measure, quiet, read  # isort: skip
 
 import torch
-from transformers import BitsAndBytesConfig
 
 from benchmarks import ours
 from benchmarks.parts import PARTS
@@ -29,26 +28,10 @@ from benchmarks.plot import draw
 from benchmarks.setting import Setting
 from benchmarks.sizes import SEVEN_BILLION, SMOKE_WITH_ADAPTERS
 from benchmarks.timing import describe_device, seconds_of, summary
-from vqa_lib.models.loading import DTYPES
+from vqa_lib.models.loading import load_model
 
 SPEED = ["loss_8_1", "loss_4_1", "loss_1_1", "step_vs_stock", "step_vs_per_rollout"]
 MEMORY = {"lora_memory": False, "qlora_memory": True}
-
-
-def load_in_four_bits(setting: Setting):
-    """The model with its language layers in nf4 with double quantisation, the vision tower and the head in 16 bits."""
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=DTYPES[setting.sizes.dtype],
-        llm_int8_skip_modules=["model.visual", "lm_head"],
-    )
-    model = setting.load_model(quantization_config=config, device_map={"": setting.device})
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # some CPUs repack weights for sampling and then cannot train
-    return model
 
 
 def measure_memory(setting: Setting, four_bits: bool) -> dict:
@@ -57,7 +40,8 @@ def measure_memory(setting: Setting, four_bits: bool) -> dict:
     after_loading_bytes, peak_bytes: as torch counts its own allocations; None without a GPU.
     """
     on_gpu = setting.device == "cuda"
-    model = load_in_four_bits(setting) if four_bits else setting.load_model()
+    quantised = lambda: load_model(setting.model_folder, setting.sizes.dtype, quantize="4bit")[0]  # noqa: E731
+    model = quantised() if four_bits else setting.load_model()
     loaded = torch.cuda.memory_allocated() if on_gpu else None
     clips = setting.clips(setting.sizes.queries)
     step = setting.step_with(ours.build_trainer(setting, clips, model))

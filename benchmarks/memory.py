@@ -2,7 +2,7 @@
 
 A fresh process a case. What is measured is the bytes of all live tensor storages, counted at each operation (exact, the
 same every time), above which the process itself also needs its libraries; `rss` beside it is what the system saw.
-`python benchmarks/memory.py` runs all cases and prints their entries for bench.json.
+`python benchmarks/memory.py` runs all cases and prints what they give; `bench` runs a few (BENCH) for bench.json.
 """
 
 import json
@@ -80,12 +80,33 @@ CASES = [
     Case("30M, lora, checkpointed, bfloat16", **CHECKPOINTED, tuning="lora", dtype="bfloat16"),
     Case("30M, all, long prompts", **MIDDLE, **LONG_PROMPTS),
     Case("30M, lora, long prompts, checkpointed", **MIDDLE, **LONG_PROMPTS, tuning="lora", checkpointing=True),
+    Case("30M, all, small pieces, bfloat16", **MIDDLE, **SMALL_PIECES, dtype="bfloat16"),
+    Case("30M, all, one piece, bfloat16", **MIDDLE, **ONE_PIECE, dtype="bfloat16"),
+    Case("30M, all, long prompts, bfloat16", **MIDDLE, **LONG_PROMPTS, dtype="bfloat16"),
+    Case("30M, vision frozen, one piece, bfloat16", **MIDDLE, **ONE_PIECE, tuning="frozen", dtype="bfloat16"),
+    Case("30M, vision frozen, checkpointed, bfloat16", **CHECKPOINTED, tuning="frozen", dtype="bfloat16"),
+    Case("30M, lora, one piece, bfloat16", **MIDDLE, **ONE_PIECE, tuning="lora", dtype="bfloat16"),
+    Case("30M, 4bit, one piece, bfloat16", **MIDDLE, **ONE_PIECE, tuning="4bit", dtype="bfloat16"),
+    Case("30M, 4bit, checkpointed, bfloat16", **CHECKPOINTED, tuning="4bit", dtype="bfloat16"),
+    Case("30M InternVL, all, bfloat16", family="internvl", **MIDDLE, **SMALL_PIECES, dtype="bfloat16"),
     Case("30M InternVL, all", family="internvl", **MIDDLE, **SMALL_PIECES),
     Case("30M InternVL, lora, checkpointed", family="internvl", **CHECKPOINTED, tuning="lora"),
     Case("100M, all, small pieces", **LARGE, **SMALL_PIECES),
     Case("100M, vision frozen, one piece", **LARGE, **ONE_PIECE, tuning="frozen"),
     Case("100M, lora, small pieces", **LARGE, **SMALL_PIECES, tuning="lora"),
     Case("100M, lora, one piece", **LARGE, **ONE_PIECE, tuning="lora"),
+]  # fmt: skip
+
+SHORT = {"queries": 2, "tokens": 4096, "max_completion": 16, "group": 4, "contrast": 1, "dtype": "bfloat16"}
+SMOKE = [Case("tiny, all", **SHORT | {"dtype": "float32"}, hidden=128, layers=3)]
+BENCH = [
+    *SMOKE,
+    Case("30M, all", **MIDDLE, **SHORT),
+    Case("30M, all, checkpointed", **MIDDLE, **SHORT, checkpointing=True),
+    Case("30M, vision frozen", **MIDDLE, **SHORT, tuning="frozen"),
+    Case("30M, lora, checkpointed", **MIDDLE, **SHORT, tuning="lora", checkpointing=True),
+    Case("30M, 4bit", **MIDDLE, **SHORT, tuning="4bit"),
+    Case("30M InternVL, all", family="internvl", **MIDDLE, **SHORT),
 ]  # fmt: skip
 
 
@@ -132,13 +153,14 @@ def compared(case: Case, found: dict | None = None) -> dict:
 
 
 def entries(cases: list[Case] = CASES) -> dict:
-    """What bench.json holds under `memory`: all cases, and the ratio that is farthest from 1."""
+    """What bench.json holds under `memory`: all cases, and ratio and bytes of that whose ratio is farthest from 1."""
     rows = []
     for case in cases:
         rows.append(compared(case))
         sizes = ", ".join(f"{name} {rows[-1][name] / 1e6:.1f} MB" for name in ("predicted", "measured", "resident"))
         print(f"{case.name:40} {sizes}, ratio {rows[-1]['ratio']:.3f}", file=sys.stderr, flush=True)
-    return {"ratio": max((row["ratio"] for row in rows), key=lambda ratio: abs(ratio - 1)), "cases": rows}
+    worst = max(rows, key=lambda row: abs(row["ratio"] - 1))
+    return {name: worst[name] for name in ("ratio", "predicted", "measured", "case", "sizes")} | {"cases": rows}
 
 
 def write_model(case: Case, folder: Path) -> None:
@@ -219,7 +241,7 @@ def measure(case: Case) -> dict:
     from vqa_lib.records import Scale, ScoredClip
     from vqa_lib.training.grpo import VideoGRPOTrainer
     from vqa_lib.training.rows import training_rows
-    from vqa_lib.training.run import GRPOSettings, grpo_config
+    from vqa_lib.training.run import GRPOSettings, grpo_config, weights_dtype, widen_what_learns
     from vqa_lib.video import Frames
 
     tracker, phases, lengths, prompt_tokens = make_tracker(), {}, [], []
@@ -260,9 +282,8 @@ def measure(case: Case) -> dict:
     ]
     with tempfile.TemporaryDirectory() as folder:
         write_model(case, Path(folder) / "model")
-        model, processor = load_model(
-            str(Path(folder) / "model"), case.dtype, quantize=case.params()["quantize"] or None
-        )
+        kept_in = weights_dtype(settings)
+        model, processor = load_model(str(Path(folder) / "model"), kept_in, quantize=settings.quantize or None)
         if case.tuning == "frozen":
             freeze_vision(model)
         config = grpo_config(settings, Path(folder))
@@ -273,6 +294,7 @@ def measure(case: Case) -> dict:
             read_visuals=lambda number: [(frames(number), "video")], contrast_generations=case.contrast,
             tokens=case.tokens,
         )  # fmt: skip
+        widen_what_learns(trainer.model)
         for network in (trainer.model, trainer.ref_model):
             for tensor in [] if network is None else [*network.parameters(), *network.buffers()]:
                 tracker.add(tensor)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks import ours, per_rollout, stock
+from benchmarks import memory, ours, per_rollout, stock
 from benchmarks.setting import Setting
 from benchmarks.timing import alternate, count_operations, describe_device, entry, matmul_rate
 from vqa_lib.frame_cache import FrameCache
@@ -159,6 +159,14 @@ def measure_scoring(setting: Setting, rounds: int) -> dict:
     result = entry(seconds, "one at a time", "ours", sizes, describe_device(setting.device), same_answers=same)
     result["clips_a_second"] = {name: len(clips) / side["median"] for name, side in result["sides"].items()}
     return result
+
+
+def measure_memory(smoke: bool) -> dict:
+    """Predicted and counted peak memory of GRPO steps, always on the CPU; ratio: predicted / counted, the worst case's.
+
+    Bytes are counted, not timed: every round would give the same.
+    """
+    return memory.entries(memory.SMOKE if smoke else memory.BENCH) | {"device": describe_device("cpu")}
 
 
 # key of bench.json -> (what measures it, its further arguments, the least ratio aimed at on two CPU cores or None)

@@ -1,4 +1,4 @@
-"""The picture of bench.json: one bar a key, how many times faster, beside what was aimed at."""
+"""The pictures of bench.json: a bar a key, how many times faster, beside what was aimed at; and predicted memory."""
 
 import textwrap
 from pathlib import Path
@@ -101,6 +101,28 @@ def draw(results: dict, folder: Path, name: str = "bench") -> None:
     axis.invert_yaxis()
     axis.set_xlabel("times faster (log scale)")
     figure.text(0.01, -0.02, caption(results), fontsize=7, va="top")
+    _save(figure, folder, name)
+
+
+def draw_memory(result: dict, folder: Path, name: str = "bench_memory") -> None:
+    """Peak memory of each case: a bar for what was measured, a tick for what was predicted; the numbers as CSV."""
+    data = pd.DataFrame(result["cases"])[["case", "predicted", "measured", "ratio"]]
+    data.to_csv(folder / f"{name}.csv", index=False)
+    figure, axis = plt.subplots(figsize=(8, 1 + 0.4 * len(data)))
+    places = range(len(data))
+    axis.barh(places, data["measured"] / 1e6, color=COLOURS[0], height=0.55, label="measured")
+    for place, row in enumerate(data.itertuples()):
+        label = "predicted" if place == 0 else None
+        axis.vlines(row.predicted / 1e6, place - 0.4, place + 0.4, color=COLOURS[1], linewidth=2.5, label=label)
+        axis.annotate(f"{row.ratio:.3f}", (1.01, place), xycoords=axis.get_yaxis_transform(), va="center", fontsize=8)
+    axis.set_yticks(places, data["case"], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("peak memory of a GRPO step in MB (right: predicted / measured)")
+    axis.legend(fontsize=8)
+    _save(figure, folder, name)
+
+
+def _save(figure, folder: Path, name: str) -> None:
     for suffix, options in (("png", {"dpi": 150}), ("pdf", {"metadata": {"CreationDate": None}})):
         figure.savefig(folder / f"{name}.{suffix}", bbox_inches="tight", **options)
     plt.close(figure)

@@ -34,7 +34,7 @@ def results(folder):
 
 
 def test_every_key_is_there_and_others_stay(results):
-    assert set(results) == {*KEYS, "measured before"}
+    assert set(results) == {*KEYS, "memory", "measured before"}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -61,8 +61,19 @@ def test_the_loss_is_measured_on_equal_terms(results):
         assert 0 < result["arithmetic_share"] < 1
 
 
+def test_predicted_memory_is_compared_with_a_step_s(results):
+    memory = results["memory"]
+    (case,) = memory["cases"]
+    assert case["case"] == memory["case"] == "tiny, all"
+    assert memory["ratio"] == memory["predicted"] / memory["measured"]
+    assert 0.75 < memory["ratio"] < 1.25
+    assert memory["sizes"]["hidden"] == 128
+    assert memory["device"]["torch"]
+
+
 def test_figure_and_its_data(folder):
-    assert {"bench.json", "bench.csv", "bench.png", "bench.pdf"} <= {path.name for path in folder.iterdir()}
+    drawn = {f"{name}.{suffix}" for name in ("bench", "bench_memory") for suffix in ("csv", "png", "pdf")}
+    assert {"bench.json", *drawn} <= {path.name for path in folder.iterdir()}
 
 
 def test_the_command_for_a_gpu_at_its_smallest(tmp_path):

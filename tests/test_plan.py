@@ -68,8 +68,9 @@ LONG_PROMPT = {**SHORT, "frames": 16, "side": 168}
         {**SHORT, "tokens": 160},
         {**LONG_PROMPT, "tuning": "frozen", "tokens": 4096},
         {**LONG_PROMPT, "tuning": "lora", "tokens": 4096, "checkpointing": True, "dtype": "bfloat16"},
+        {**SHORT, "tokens": 4096, "dtype": "bfloat16"},
     ],
-    ids=["all weights, small pieces", "vision frozen, one piece", "lora in bfloat16, recomputed"],
+    ids=["all weights, small pieces", "vision frozen, one piece", "lora in bfloat16, recomputed", "all in bfloat16"],
 )
 def test_predicted_memory_is_that_of_a_real_step(memory, changes):
     case = memory.Case("test", hidden=384, layers=7, **changes)
@@ -99,6 +100,29 @@ def test_processes_share_the_rows():
     alone, shared = (workload(shape, params | {"processes": count}, recipe) for count in (1, 8))
     assert (alone.rows, alone.clips, alone.contrast_rows) == (64, 8, 32)
     assert (shared.rows, shared.clips, shared.contrast_rows) == (8, 1, 4)
+
+
+def test_processes_divide_what_their_file_says():
+    """Of p = 8.3 billion weights: 2 and 12 bytes where DeepSpeed trains, 4 and 8 elsewhere."""
+    plan = plan_notebook(STAGE2, "paper")
+    learnt, weights = plan.shape.parameters - plan.shape.vision.parameters, plan.shape.parameters
+    learnt = weights if plan.params["train_vision"] else learnt
+
+    def parts(file: str) -> tuple[float, float, bool]:
+        way = method(plan.params | {"accelerate_config": file and f"params/accelerate/{file}.yaml"})
+        memory = predict_memory(plan.shape, plan.work, way).phases
+        return memory["loss"]["weights"], memory["loss"]["optimiser"], "gathered weights" in memory["sampling"]
+
+    assert parts("") == parts("ddp") == (4 * weights, 8 * learnt, False)
+    assert parts("zero2") == (2 * weights, 12 * learnt / 8, False)
+    assert parts("zero3") == (2 * weights / 8, 12 * learnt / 8, True)
+    assert parts("fsdp") == (4 * weights / 8, 8 * learnt / 8, True)
+
+
+def test_weights_that_learn_are_float32_and_a_base_below_adapters_is_not():
+    params = plan_notebook(STAGE2, "lora").params | {"dtype": "bfloat16"}
+    ways = [method(params), method(params | {"lora_rank": 0}), method(params | {"lora_rank": 0, "dtype": "float16"})]
+    assert [(way.kept, way.dtype, way.autocast) for way in ways] == [(2, 2, True), (4, 2, True), (4, 4, False)]
 
 
 @RENAMED
@@ -131,7 +155,7 @@ def test_arithmetic_is_what_pytorch_counts(memory, make_frames, tmp_path, family
     params = {"frames": 8, "max_pixels": 112 * 112, "queries": 2, "group": 3, "contrast": 0, "tokens": 4096}
     work = workload(shape, params | {"max_completion": 40}, RECIPES["vq_insight/natural"])
     piece = Rows(2, len(prompts[0].ids) - 1, 6, 41)
-    way = Method(4, tuning, 8, "", 0.01, False, 1, False, False)
+    way = Method(4, 4, False, tuning, 8, "", 0.01, False, 1, False, False)
     predicted = forward(shape, work.clip, piece, way) + backward(shape, work.clip, piece, way)
     assert predicted == pytest.approx(counter.get_total_flops(), rel=0.1)
 
@@ -154,7 +178,7 @@ def test_stage_2_is_planned_with_the_model_that_stage_1_starts_from():
     assert plan.params["model"] == ""
     assert plan.shape.name == "Qwen/Qwen2.5-VL-7B-Instruct"
     assert "vq_insight/stage1_image" in plan_text(plan)
-    assert plan.work.contrast_rows == 32
+    assert plan.work.contrast_rows == 4  # of 32, over 8 processes
     assert plan_notebook(STAGE2, "paper", ["temporal=false"]).work.contrast_rows == 0
     assert plan_notebook("vq_insight/stage1_image", "paper").work.contrast_rows == 0
 
@@ -184,6 +208,7 @@ def test_command_says_what_fits_and_what_does_not():
         ([STAGE2, "-p", "tokns=1"], "unknown parameter 'tokns'; did you mean tokens"),
         (["vq_insight/table3_natural"], "expected a notebook with all GRPO settings; it has no model"),
         ([STAGE2, "-p", "dtype=int8"], "dtype: expected one of float32"),
+        ([STAGE2, "-p", "processes=2", "-p", "accelerate_config=none.yaml"], "accelerate_config: none.yaml: cannot"),
         ([STAGE2, "-p", "group=1"], "group must be at least 2"),
     ],
 )

@@ -174,11 +174,12 @@ def plan_text(plan: Plan, gpu: float | None = None) -> str:
     """The plan as tables: memory by part, tokens, operations; with `gpu` (bytes), whether it fits and what to lower."""
     memory, work, shape = plan.memory, plan.work, plan.shape
     named = f" ({plan.model_from})" if plan.model_from else ""
-    split = plan.params.get("accelerate_config")
-    unsplit = "; accelerate_config is not looked at: every process holds all" if split else ""
+    divided = plan.params.get("accelerate_config")
+    unverified = f"\nHow {divided} divides memory: from its description, never measured." if divided else ""
     lines = [
         f"{plan.notebook}, one GRPO step, each of {plan.params.get('processes') or 1} process(es). A prediction:",
-        f"computed from shapes, for clips and completions as long as the parameters allow; nothing was run{unsplit}.",
+        "computed from shapes, for clips and completions as long as the parameters allow; nothing was run."
+        + unverified,
         f"model: {shape.name}{named}, {shape.parameters:,} parameters ({shape.source})",
         f"prompt: {work.prompt:,} tokens, {work.clip.visual:,} of them visual",
         "",

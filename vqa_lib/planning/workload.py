@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from math import ceil
 
+import yaml
+
 from vqa_lib.models.internvl import FRAMES_A_PASS
 from vqa_lib.models.qwen import PATCHES_A_PASS
 from vqa_lib.models.rollouts import _blocks
+from vqa_lib.paths import resolve
 from vqa_lib.planning.shapes import ModelShape, PlanError
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.training.grpo import ROLLOUT_TOKENS
 from vqa_lib.training.pieces import split_rows
+from vqa_lib.training.run import GRPOSettings, weights_dtype
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 CHARACTERS_A_TOKEN, TEMPLATE_TOKENS, FRAME_LABEL_TOKENS = 4, 30, 8  # empirical: Qwen's tokenizer and chat template
@@ -35,12 +39,16 @@ class Clip:
 class Method:
     """How a step is done.
 
-    dtype: bytes a number. trained: "all", "language" (vision frozen) or "adapter". quantize: "", "4bit" or "8bit".
-    beta: weight of the KL term. filtered: whether top_p sorts the vocabulary. gpu: whether kernels and autocast are
-    those of a GPU.
+    dtype: bytes a number in what linear maps take and give. kept: bytes a weight outside of quantised layers, and a
+    number between the language model's layers. autocast: whether bfloat16 is what linear maps make of other numbers.
+    trained: "all", "language" (vision frozen) or "adapter". quantize: "", "4bit" or "8bit". beta: weight of the KL
+    term. filtered: whether top_p sorts the vocabulary. gpu: whether kernels are those of a GPU. split: what processes
+    divide among them: "" (rows only), "zero2", "zero3" or "fsdp". offloaded: the optimiser's states are off the GPU.
     """
 
     dtype: int
+    kept: int
+    autocast: bool
     trained: str
     lora_rank: int
     quantize: str
@@ -49,6 +57,13 @@ class Method:
     processes: int
     filtered: bool
     gpu: bool
+    split: str = ""
+    offloaded: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        """Whether weights and the stream between layers are wider than what linear maps compute in."""
+        return self.kept > self.dtype
 
     @property
     def vision_trained(self) -> bool:
@@ -174,19 +189,44 @@ def method(params: dict, gpu: bool = True, checkpointing: bool | None = None) ->
     """How a notebook's parameters do a step. checkpointing: None is as `grpo_config` has it: on GPUs.
 
     Raises:
-        PlanError: an unknown dtype.
+        PlanError: an unknown dtype; an accelerate_config that cannot be read, or that divides otherwise.
     """
-    quantize, rank = params.get("quantize") or "", params["lora_rank"]
     if params["dtype"] not in BYTES:
         raise PlanError(f"dtype: expected one of {', '.join(BYTES)}; got {params['dtype']!r}")
+    settings = GRPOSettings.from_params(params)
+    autocast = settings.dtype == "bfloat16"
+    split, offloaded = _division(settings.accelerate_config)
+    # DeepSpeed makes the model's own weights bfloat16, and keeps what they are copies of among the optimiser's states.
+    kept = BYTES["bfloat16" if split.startswith("zero") and autocast else weights_dtype(settings)]
     return Method(
-        dtype=BYTES[params["dtype"]],
-        trained="adapter" if rank else "all" if params["train_vision"] else "language",
-        lora_rank=rank,
-        quantize=quantize,
-        beta=params["beta"],
+        dtype=2 if autocast else kept,
+        kept=kept,
+        autocast=autocast,
+        trained="adapter" if settings.lora_rank else "all" if settings.train_vision else "language",
+        lora_rank=settings.lora_rank,
+        quantize=settings.quantize,
+        beta=settings.beta,
         checkpointing=gpu if checkpointing is None else checkpointing,
-        processes=params.get("processes") or 1,
-        filtered=params.get("top_p", 1.0) < 1,
+        processes=settings.processes,
+        filtered=settings.top_p < 1,
         gpu=gpu,
+        split=split,
+        offloaded=offloaded,
     )
+
+
+def _division(accelerate_config: str) -> tuple[str, bool]:
+    """`Method`'s split and offloaded, of a file for `accelerate launch`."""
+    if not accelerate_config:
+        return "", False
+    try:
+        config = yaml.safe_load(resolve(accelerate_config).read_text())
+        kind, deepspeed = config["distributed_type"], config.get("deepspeed_config", {})
+        sharded = config.get("fsdp_config", {}).get("fsdp_sharding_strategy")
+    except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise PlanError(f"accelerate_config: {accelerate_config}: cannot be read ({error})") from error
+    found = f"{kind}, {deepspeed.get('zero_stage', sharded)}" if deepspeed or sharded else str(kind)
+    ways = {"MULTI_GPU": "", "DEEPSPEED, 2": "zero2", "DEEPSPEED, 3": "zero3", "FSDP, FULL_SHARD": "fsdp"}
+    if found not in ways:
+        raise PlanError(f"accelerate_config: {accelerate_config}: expected one of {list(ways)}, got {found!r}")
+    return ways[found], deepspeed.get("offload_optimizer_device", "none") != "none"

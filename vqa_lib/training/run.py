@@ -212,6 +212,21 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
     )
 
 
+def weights_dtype(settings: GRPOSettings) -> str:
+    """What a model's weights are loaded in: float32 where they learn, `dtype` below adapters, which are float32.
+
+    Steps of 1e-6, or of 1e-5 on weights of 1e-2, are lost in bfloat16.
+    """
+    return settings.dtype if settings.lora_rank else "float32"
+
+
+def widen_what_learns(model) -> None:
+    """Keep in float32 what learns: TRL makes the adapters of a 4-bit model bfloat16."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def train_grpo(
     model_path: str | Path,
     records: list[ScoredClip | Pair | Question],
@@ -296,9 +311,7 @@ def _train(job: Job, config: GRPOConfig) -> None:
         engine=settings.engine,
         vllm=settings.vllm,
     )
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:  # TRL makes the adapters of a 4-bit model bfloat16
-            parameter.data = parameter.data.float()
+    widen_what_learns(trainer.model)
     checkpoints = output / "checkpoints"
     trainer.remove_callback(PrinterCallback)  # the log file has what it would print
     trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
@@ -313,8 +326,7 @@ def _start(job: Job, config: GRPOConfig):
     """The model that training starts from, and its processor."""
     settings, start = job.settings, job.output / "start"
     quantize = settings.quantize or None
-    # Weights that learn are kept in float32: steps of 1e-6, or of 1e-5 on weights of 1e-2, are lost in bfloat16.
-    kept_in = settings.dtype if settings.lora_rank else "float32"
+    kept_in = weights_dtype(settings)
     if not (Path(job.model_path) / "adapter_config.json").exists():
         return load_model(job.model_path, kept_in, quantize=quantize)
     # TRL's reference model and a new adapter both name their base by its folder: give the merged model one.
