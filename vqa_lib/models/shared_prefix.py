@@ -40,6 +40,7 @@ class Stream:
         itself = torch.ones(steps, steps, dtype=torch.bool, device=gathered.device).tril()
         prompt = self.prompts_real[owners][:, None, :].expand(-1, steps, -1)
         self.seen = torch.cat([prompt, itself.expand(len(owners), -1, -1)], 2)[:, None]  # (B, 1, C, L + C)
+        self.mask: torch.Tensor | None = None  # the same for the kernel, see `_mask`
 
     def attend(self, module, query, key, value, scaling: float) -> torch.Tensor:
         """(1, heads, T, width) to (1, T, heads, width)."""
@@ -60,16 +61,18 @@ class Stream:
                 own_query.reshape(rows, len(key), shared * steps, width),
                 torch.cat([prompt_key[self.owners], own_key], 2),
                 torch.cat([prompt_value[self.owners], own_value], 2),
-                attn_mask=self._seen_by(shared),
+                attn_mask=self._mask(shared, own_value.dtype),
                 scale=scaling,
             )
             pieces.append(over_rows.reshape(rows, heads, steps, width).transpose(1, 2).flatten(0, 1))
         return torch.cat(pieces)[self.back][None]
 
-    def _seen_by(self, shared: int) -> torch.Tensor:
-        if self.seen.shape[2] != shared * self.rows.shape[1]:
-            self.seen = self.seen.repeat(1, 1, shared, 1)  # once: all layers have the same number of heads
-        return self.seen
+    def _mask(self, shared: int, dtype: torch.dtype) -> torch.Tensor:
+        """What is added to scores, made once: of a mask of yes and no every layer would make, and keep, its own."""
+        if self.mask is None:
+            hidden = ~self.seen.repeat(1, 1, shared, 1)
+            self.mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
+        return self.mask
 
 
 class Decoding:

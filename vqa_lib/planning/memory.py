@@ -220,15 +220,15 @@ def text_forward(text: TextShape, stream: Rows, method: Method) -> float:
     # The layer's input, with attention added, normed; activated gate, up and their product.
     mlp = tokens * (3 * wide * text.hidden + 3 * width * text.intermediate)
     # Input, normed, rotated query, key and value of all; then queries of prompts or rows, gathered, with their keys and
-    # values (once for each row, repeated for each head) and the result. Queries and keys are as wide as the angles that
+    # values (once for each row) and the result. Queries and keys are as wide as the angles that
     # rotate them, which is the stream's width, until attention converts them.
     both = _in_both(method)
     flow = tokens * (3 * wide * text.hidden + (wide + width) * text.key_value)
-    over_prompts = 2 * (both + width) * stream.prompts * stream.prompt * text.hidden
+    over_prompts = (both + width) * stream.prompts * stream.prompt * (text.hidden + text.key_value)
     own = stream.rows * (stream.prompt + stream.row)
     over_rows = tokens * text.hidden * width + both * stream.rows * stream.row * text.hidden
-    over_rows += (both + width) * own * text.hidden + width * _mask(stream)
-    return max(mlp, flow + max(over_prompts, over_rows))
+    over_rows += (both + width) * own * text.key_value
+    return max(mlp, flow + max(over_prompts, over_rows)) + mask(text, stream, method)
 
 
 def text_saved(text: TextShape, stream: Rows, method: Method) -> float:
@@ -242,8 +242,8 @@ def text_saved(text: TextShape, stream: Rows, method: Method) -> float:
         # copy for each of q, k, v, gate and up), attended, MLP's product.
         normed = 5 if method.mixed else 2
         inputs = tokens * (2 * method.kept * text.hidden + width * ((normed + 1) * text.hidden + text.intermediate))
-    # Queries and results; keys and values of prompts, and of rows with their prompt's, repeated for each head.
-    attention = width * (2 * tokens * text.hidden + 2 * stream.keys * text.hidden + _mask(stream))
+    # Queries and results; keys and values of prompts, and of rows with their prompt's.
+    attention = width * (2 * tokens * text.hidden + 2 * stream.keys * text.key_value)
     return norms + inputs + attention + width * 3 * tokens * text.intermediate  # gate, activated gate, up
 
 
@@ -259,9 +259,10 @@ def _adapter_inputs(text: TextShape, tokens: int, method: Method) -> float:
     return low + tokens * width * (6 * text.hidden + text.intermediate)
 
 
-def _mask(stream: Rows) -> int:
-    """Numbers in the mask of the rows' attention."""
-    return stream.rows * stream.row * (stream.prompt + stream.row)
+def mask(text: TextShape, stream: Rows, method: Method) -> float:
+    """Bytes of the mask of the rows' attention, one for all layers: for all heads that share a key, and a byte."""
+    shared = text.hidden // text.key_value
+    return stream.rows * stream.row * (stream.prompt + stream.row) * (shared * method.dtype + 1)
 
 
 def head(text: TextShape, tokens: int, method: Method, backward: bool) -> float:
@@ -337,7 +338,8 @@ def _loss(shape: ModelShape, work: Workload, piece: Rows, method: Method, severa
         pixels = piece.prompts * work.clip.pixels * _in_both(method)
         # A layer's own gradients, and under checkpointing all that it saves once more.
         vision_layer = (vision_layer if method.checkpointing else 0) + 2 * patches * width * shape.vision.intermediate
-    held = {"activations": saved + final + embedded, "vision activations": vision + pixels}
+    resident = saved + final + embedded + mask(text, piece, method)
+    held = {"activations": resident, "vision activations": vision + pixels}
     # With several pieces the gradients of earlier ones are there from the beginning. FSDP keeps them whole until the
     # last piece, in which alone processes add them up.
     before = 0 if not several else trained if method.split == "fsdp" else _held(trained, method)
