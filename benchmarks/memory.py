@@ -14,7 +14,13 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-GIVEN = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "0", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+GIVEN = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "0",
+    "HF_HUB_OFFLINE": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ CASES = [
     Case("100M, lora, one piece", **LARGE, **ONE_PIECE, tuning="lora"),
 ]  # fmt: skip
 
-SHORT = {"queries": 2, "tokens": 4096, "max_completion": 16, "group": 4, "contrast": 1, "dtype": "bfloat16"}
+SHORT = {"queries": 2, "tokens": 4096, "max_completion": 16, "group": 2, "contrast": 1, "dtype": "bfloat16"}
 SMOKE = [Case("tiny, all", **SHORT | {"dtype": "float32"}, hidden=128, layers=3)]
 BENCH = [
     *SMOKE,
