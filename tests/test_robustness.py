@@ -89,13 +89,13 @@ for (name, call, torn), job in jobs:
     child = os.fork()
     if child == 0:
         kill_in(name, call, TORN[torn])
-        train_grpo(job.model_path, job.clips, job.recipe, job.settings, job.policy, job.output, job.cache)
+        train_grpo(job.model_path, job.records, job.recipe, job.settings, job.policy, job.output, job.cache)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL, (name, call)
     child = os.fork()
     if child == 0:
         try:
-            train_grpo(job.model_path, job.clips, job.recipe, job.settings, job.policy, job.output, job.cache)
+            train_grpo(job.model_path, job.records, job.recipe, job.settings, job.policy, job.output, job.cache)
             os._exit(0)
         finally:
             import traceback
