@@ -4,6 +4,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -83,21 +84,30 @@ def measure_loss(setting: Setting, rounds: int, prompt_to_completion: int) -> di
     return result
 
 
-def measure_step(setting: Setting, rounds: int, against: str) -> dict:
+def measure_step(setting: Setting, rounds: int, against: str, prompt_to_completion: int | None = None) -> dict:
     """A whole GRPO step: rollouts with contrast group, reference, loss, backward, optimiser; `against` and ours.
 
     Clips, frames, length of responses, batches and optimiser are the same on both sides. Stock TRL and ours take their
-    frames from a filled cache; the published structure decodes each clip in each step.
+    frames from a filled cache; the published structure decodes each clip in each step. The prompt is
+    `prompt_to_completion` times as long as a response; None: responses as long as the sizes say. operations_ratio:
+    counted operations of both sides; a ratio of seconds beyond it comes from doing operations faster, not fewer.
     """
     clips = setting.clips(setting.sizes.queries)
+    if prompt_to_completion:
+        length = len(setting.prompt(clips[0]).ids) // prompt_to_completion
+        setting = Setting(replace(setting.sizes, step_completion=length), setting.device, setting.folder)
     builders = {
         "stock": lambda: setting.step_with(stock.build_trainer(setting, clips)),
         "per_rollout": lambda: per_rollout.PerRolloutStep(setting, clips),
         "ours": lambda: setting.step_with(ours.build_trainer(setting, clips)),
     }
-    seconds = alternate({name: builders[name]() for name in (against, "ours")}, rounds)
+    sides = {name: builders[name]() for name in (against, "ours")}
+    seconds = alternate(sides, rounds)
     sizes = setting.described(prompt=len(setting.prompt(clips[0]).ids))
-    return entry(seconds, against, "ours", sizes, describe_device(setting.device))
+    result = entry(seconds, against, "ours", sizes, describe_device(setting.device))
+    result["operations"] = {name: count_operations(work) for name, work in sides.items()}
+    result["operations_ratio"] = result["operations"][against] / result["operations"]["ours"]
+    return result
 
 
 def measure_warm_epoch(setting: Setting, rounds: int) -> dict:
@@ -176,6 +186,7 @@ PARTS = {
     "loss_1_1": (measure_loss, {"prompt_to_completion": 1}, None),
     "step_vs_stock": (measure_step, {"against": "stock"}, 2.5),
     "step_vs_per_rollout": (measure_step, {"against": "per_rollout"}, 4.0),
+    "step_vs_per_rollout_8_1": (measure_step, {"against": "per_rollout", "prompt_to_completion": 8}, 4.0),
     "warm_epoch": (measure_warm_epoch, {}, 20.0),
     "scoring": (measure_scoring, {}, 3.0),
 }

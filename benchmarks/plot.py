@@ -15,8 +15,9 @@ LABELS = {
     "loss_8_1": "loss, prompt 8 : answer 1\nagainst stock TRL",
     "loss_4_1": "loss, prompt 4 : answer 1\nagainst stock TRL",
     "loss_1_1": "loss, prompt 1 : answer 1\nagainst stock TRL",
-    "step_vs_stock": "whole GRPO step\nagainst stock TRL",
-    "step_vs_per_rollout": "whole GRPO step\nagainst encoding per rollout",
+    "step_vs_stock": "whole GRPO step, 4 : 1\nagainst stock TRL",
+    "step_vs_per_rollout": "whole GRPO step, 4 : 1\nagainst encoding per rollout",
+    "step_vs_per_rollout_8_1": "whole GRPO step, 8 : 1\nagainst encoding per rollout",
     "warm_epoch": "reading frames, later epochs\nagainst the first",
     "scoring": "scoring clips\nagainst one at a time",
 }

@@ -10,7 +10,9 @@ from statistics import median
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KEYS = ["loss_8_1", "loss_4_1", "loss_1_1", "step_vs_stock", "step_vs_per_rollout", "warm_epoch", "scoring"]
+LOSSES = ["loss_8_1", "loss_4_1", "loss_1_1"]
+STEPS = ["step_vs_stock", "step_vs_per_rollout", "step_vs_per_rollout_8_1"]
+KEYS = [*LOSSES, *STEPS, "warm_epoch", "scoring"]
 
 
 def run(module: str, output: Path, *options: str) -> None:
@@ -51,7 +53,7 @@ def test_a_ratio_is_that_of_the_medians(results, key):
 
 
 def test_the_loss_is_measured_on_equal_terms(results):
-    for key, times in (("loss_8_1", 8), ("loss_4_1", 4), ("loss_1_1", 1)):
+    for key, times in zip(LOSSES, (8, 4, 1), strict=True):
         result = results[key]
         sizes = result["sizes"]
         assert sizes["visual_tokens"] == sizes["visual_tokens_as_images"]
@@ -59,6 +61,18 @@ def test_the_loss_is_measured_on_equal_terms(results):
         assert result["largest_difference"] < 1e-4
         assert result["ratio_plain"] > 0
         assert 0 < result["arithmetic_share"] < 1
+
+
+@pytest.mark.parametrize("key", STEPS)
+def test_operations_of_a_step_are_counted(results, key):
+    result = results[key]
+    slow, fast = result["ratio_of"]
+    assert result["operations_ratio"] == result["operations"][slow] / result["operations"][fast] > 1
+
+
+def test_a_step_s_responses_have_the_length_that_the_ratio_says(results):
+    usual, short = (results[key]["sizes"] for key in ("step_vs_per_rollout", "step_vs_per_rollout_8_1"))
+    assert short["step_completion"] == short["prompt"] // 8 != usual["step_completion"]
 
 
 def test_predicted_memory_is_compared_with_a_step_s(results):

@@ -29,6 +29,7 @@ from vqa_lib.models.shared_prefix import share_prefixes
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.recipes import Recipe
 from vqa_lib.rewards import REWARDS
+from vqa_lib.training.order import OrderOfEpoch
 from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.rows import answer_in
 
@@ -47,24 +48,6 @@ class Bank:
     prompts: list[EncodedPrompt]
     positions: list[torch.Tensor]
     features: list | None  # visual tokens, kept where the vision tower is frozen
-
-
-class OrderOfEpoch(torch.utils.data.Sampler):
-    """TRL's sampler, each epoch's order from the seed and the epoch alone.
-
-    TRL's own is drawn in a row: a run resumed in its second epoch would go through the order of the first again.
-    """
-
-    def __init__(self, sampler, steps_done):
-        self.sampler, self.steps_done = sampler, steps_done
-
-    def __iter__(self):
-        steps = self.sampler.num_samples // self.sampler.batch_size
-        self.sampler.generator.manual_seed(self.sampler.seed + self.steps_done() // steps)
-        return iter(self.sampler)
-
-    def __len__(self) -> int:
-        return len(self.sampler)
 
 
 class VideoGRPOTrainer(GRPOTrainer):
