@@ -72,10 +72,18 @@ def draw_world_pairs(clips: list[WorldClip], count: int, seed: int = 0) -> list[
     return [pairs[number][:: 1 if random.random() < 0.5 else -1] for number in chosen]
 
 
-def draw_questions(clips: list[WorldClip], each: int, seed: int = 0) -> list[tuple[WorldClip, int]]:
-    """Some questions of VisionReward's miniature checklist for every clip: (clip, number of the question)."""
+def draw_questions(clips: list[WorldClip], count: int, seed: int = 0) -> list[tuple[WorldClip, int]]:
+    """Questions of VisionReward's miniature checklist, as (clip, its number): half are answered yes, half no."""
     random = np.random.default_rng(seed)
-    return [(clip, int(number)) for clip in clips for number in random.choice(len(CHECKLIST), size=each, replace=False)]
+    by_answer: dict[bool, list] = {True: [], False: []}
+    for clip in clips:
+        for number, answer in enumerate(checklist_answers(clip.truth)):
+            by_answer[answer].append((clip, number))
+    return [
+        questions[place]
+        for questions in by_answer.values()
+        for place in random.permutation(len(questions))[: count // 2]
+    ]
 
 
 def sight(clip: GeneratedClip, asked: bool = True) -> str:
@@ -106,6 +114,18 @@ def noticed(clip: GeneratedClip, overlooked: tuple[str, ...]) -> GeneratedClip:
         faults={name: level for name, level in clip.faults.items() if name not in overlooked},
         shown={part: getattr(clip.prompt, part) if part in overlooked else what for part, what in clip.shown.items()},
     )
+
+
+def all_but(heeded: list[str]) -> tuple[str, ...]:
+    """All flaws and parts of the text but these: what a judge overlooks who heeds nothing else.
+
+    Raises:
+        ValueError: a name that is neither.
+    """
+    known = (*DISTORTIONS, *FAULTS, *PARTS)
+    if unknown := sorted(set(heeded) - set(known)):
+        raise ValueError(f"{unknown} are neither flaws nor parts of the text; known: {list(known)}")
+    return tuple(name for name in known if name not in heeded)
 
 
 def _overall(clip: GeneratedClip) -> float:

@@ -13,7 +13,7 @@ from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode_visuals
 from vqa_lib.models.reference import plain_inputs
 
-KIND_WEIGHT = 0.1  # of a cross-entropy (about 1.4 before training) beside a squared error (about 0.05)
+KIND_WEIGHT = 0.3  # of a cross-entropy (about 1.4 before training) beside a squared error (about 0.05)
 PARTS = 3  # batches by length that a step is gone through in
 
 
