@@ -1,4 +1,4 @@
-"""What the starter learns of generated clips: true descriptions, judgement spoilt as documented, what its eyes report."""
+"""What the starter learns of generated clips: true descriptions, judgement spoilt as told, what its eyes report."""
 
 from pathlib import Path
 
