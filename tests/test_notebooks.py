@@ -21,13 +21,27 @@ SMOKE = {
         "answer_steps=3",
         "spoiling_steps=3",
         "clips_a_step=8",
+        "generated_scale=1",
+        "worlds=[1]",
+        "pairs=20",
+        "questions=20",
+        "test_generated_scale=1",
+        "held_out=8",
     ],
     "03_ceiling": ["data_scale=0.03", "steps=3", "clips_a_step=8", "held_out=4"],
     "01_rewards_and_metrics": ["pairs=100", "videos=40", "resamples=20"],
     "00_quickstart": [*COMMON, "stage1_steps=2", "stage2_steps=2", "held_out=4"],
     "vq_insight/stage1_image": STAGE,
     "vq_insight/stage2_natural": STAGE,
+    "vq_insight/stage2_multi_dim": [*STAGE, "data_scale=1"],
+    "vq_insight/stage2_preference": [*STAGE, "data_scale=1", "test_scale=1"],
     "vq_insight/table3_natural": [],
+}
+# Folders of one world and scale; where none is named, the quickstart's.
+DATA = {
+    "02_starter": "starter_world",
+    "vq_insight/stage2_multi_dim": "generated",
+    "vq_insight/stage2_preference": "generated",
 }
 
 
@@ -52,10 +66,12 @@ def workplace(tmp_path_factory):
 def test_notebook_runs(notebook, workplace):
     overrides = list(SMOKE[notebook])
     if any(part.startswith("data_scale") for part in overrides):
-        name = "starter_world" if notebook == "02_starter" else "miniature"
-        overrides.append(f"data={workplace / name}")
+        overrides.append(f"data={workplace / DATA.get(notebook, 'miniature')}")
     if notebook == "02_starter":
         overrides += [f"output={workplace / 'starter'}", f"test_data={workplace / 'miniature'}", "test_scale=0.03"]
+        overrides.append(f"test_generated={workplace / 'generated'}")
+    if notebook == "vq_insight/stage2_preference":
+        overrides.append(f"test_data={workplace / 'generated'}")
     run = run_notebook(notebook, "tiny", overrides, [])
     assert (run / "DONE").exists()
     metrics = json.loads((run / "metrics.json").read_text())

@@ -12,16 +12,19 @@ from vqa_lib.scoring import score_clips
 from vqa_lib.video import FramePolicy
 
 SCALE = Scale(0, 100)
+POLICY = FramePolicy(count=8, max_pixels=84 * 56)
+OPTIONS = {"max_completion": 96}
 
 
-def test_committed_weights_are_small_and_answer_in_the_format(videos, frame_cache, tmp_path):
-    assert (STARTER / "model.safetensors").stat().st_size <= 5_000_000
-    model, processor = load_model(STARTER)
-    policy = FramePolicy(count=8, max_pixels=84 * 56)
+@pytest.fixture(scope="module")
+def starter():
+    return load_model(STARTER)
+
+
+def test_committed_weights_are_small_and_answer_in_the_format(starter, videos, frame_cache, tmp_path):
+    assert (STARTER / "model.safetensors").stat().st_size <= 4_000_000
     prompt = "vq_insight/natural"
-    table = score_clips(
-        model, processor, videos[:20], prompt, policy, frame_cache, tmp_path / "scores.jsonl", max_completion=64
-    )
+    table = score_clips(*starter, videos[:20], prompt, POLICY, frame_cache, tmp_path / "scores.jsonl", **OPTIONS)
     assert table["prediction"].notna().mean() >= 0.9
     assert table["response"].map(reasoning_text).notna().all()
     assert table["prediction"].nunique() > 1  # it looks at the clips

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_lib.metrics import Metric, parse_failures, score_metrics, share_above
+from vqa_lib.metrics import (
+    Metric,
+    accuracy,
+    dimension_metrics,
+    pair_metrics,
+    parse_failures,
+    score_metrics,
+    share_above,
+)
 from vqa_lib.paths import PACKAGE
 from vqa_lib.results import RunFolder
 
@@ -19,7 +27,10 @@ METRIC_NAMES = {
     "tau": "tau",
     "diff": "diff",
     "accuracy": "accuracy",
+    "orders_disagree": "orders disagree",
+    "shown_first_chosen": "shown first chosen",
 }
+LABELS = {"first": "A", "second": "B", "tie": "tie", "both_bad": "tie"}  # tau and diff know no pair of two bad clips
 
 
 def published(table: str) -> pd.DataFrame:
@@ -40,24 +51,89 @@ def published(table: str) -> pd.DataFrame:
 
 
 def measure(predictions: pd.DataFrame, model: str, resamples: int = 1000) -> list[dict]:
-    """One row a data set and metric from a predictions table (see `scoring`): value, 95 % interval, n, unparsed."""
+    """One row a data set and metric from a predictions table (see `scoring`): value, 95 % interval, n, unparsed.
+
+    Scores on several dimensions give rows for each (data set "name/split/dimension") and for their mean
+    ("name/split/mean"; see `metrics.dimension_metrics`).
+    """
     rows = []
     for (dataset, split), part in predictions.groupby(["dataset", "split"], sort=False):
-        metrics = score_metrics(part["prediction"], part["target"], resamples=resamples)
-        rows += [
-            {
-                "model": model,
-                "dataset": f"{dataset}/{split}",
-                "metric": name,
-                "value": metric.value,
-                "low": metric.low,
-                "high": metric.high,
-                "n": metric.n,
-                "unparsed": parse_failures(part["prediction"]),
-                "reason": metric.reason,
-            }
-            for name, metric in metrics.items()
+        where, parts = f"{dataset}/{split}", by_dimension(part)
+        if not parts:
+            found, unparsed = {where: score_metrics(part["prediction"], part["target"], resamples=resamples)}, part
+        else:
+            columns = [{name: table[column] for name, table in parts.items()} for column in ("prediction", "target")]
+            each, mean = dimension_metrics(*columns, resamples=resamples)
+            found = {f"{where}/{name}": metrics for name, metrics in each.items()} | {f"{where}/mean": mean}
+            unparsed = next(iter(parts.values()))  # a response gives all dimensions or none
+        lost = parse_failures(unparsed["prediction"])
+        rows += [_measured(model, name, metrics, lost) for name, table in found.items() for metrics in table.items()]
+    return rows
+
+
+def _measured(model: str, dataset: str, named: tuple[str, Metric], unparsed: int) -> dict:
+    name, metric = named
+    values = {"value": metric.value, "low": metric.low, "high": metric.high, "n": metric.n}
+    return {
+        "model": model,
+        "dataset": dataset,
+        "metric": name,
+        **values,
+        "unparsed": unparsed,
+        "reason": metric.reason,
+    }
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    return [None if pd.isna(text) else text for text in column]
+
+
+def by_dimension(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A predictions table on several dimensions as one table each, with the columns of a single score; else {}."""
+    names = [name.removeprefix("prediction_") for name in predictions if name.startswith("prediction_")]
+    kept = predictions[["dataset", "split", "name", "response"]] if names else None
+    return {
+        name: kept.assign(target=predictions[f"target_{name}"], prediction=predictions[f"prediction_{name}"])
+        for name in names
+    }
+
+
+def measure_pairs(compared: pd.DataFrame, model: str, resamples: int = 1000) -> list[dict]:
+    """One row a data set and metric from a table of `comparing.compare_pairs`; columns as of `measure`.
+
+    tau and diff as in `metrics.pair_metrics`, a pair of two bad clips being a tie. orders_disagree: share of pairs of
+    which the model chooses the other clip when they change places. shown_first_chosen: share of all answers that choose
+    the clip shown first; 0.5 for a judge without a bias. n: pairs (of the last: answers) that could be read; unparsed:
+    pairs of which an order has no readable answer.
+    """
+    rows = []
+    for (dataset, split), part in compared.groupby(["dataset", "split"], sort=False):
+        labels = [LABELS[preference] for preference in part["preference"]]
+        metrics = pair_metrics(part["difference"], labels, resamples=resamples)
+        straight, swapped = _texts(part["answer"]), _texts(part["swapped_answer"])
+        disagree = [
+            None if one is None or other is None else one != other for one, other in zip(straight, swapped, strict=True)
         ]
+        first = [None if one is None else one == "first" for one in straight]
+        first += [None if one is None else one == "second" for one in swapped]
+        found = {"tau": metrics["tau"], "diff": metrics["diff"]}
+        found["orders_disagree"] = accuracy(disagree, [True] * len(disagree), resamples=resamples)
+        found["shown_first_chosen"] = accuracy(first, [True] * len(first), resamples=resamples)
+        lost = parse_failures(part["difference"])
+        rows += [_measured(model, f"{dataset}/{split}", metric, lost) for metric in found.items()]
+    return rows
+
+
+def measure_answers(answered: pd.DataFrame, model: str, resamples: int = 1000) -> list[dict]:
+    """Accuracy from a table of `comparing.answer_questions`, one row a data set; columns as of `measure`.
+
+    Questions without a published answer are left out.
+    """
+    rows = []
+    for (dataset, split), part in answered[answered["true_answer"].notna()].groupby(["dataset", "split"], sort=False):
+        answers = _texts(part["answer"])
+        found = accuracy(answers, part["true_answer"].tolist(), resamples=resamples)
+        rows.append(_measured(model, f"{dataset}/{split}", ("accuracy", found), answers.count(None)))
     return rows
 
 

@@ -70,7 +70,7 @@ def _write_train(root: Path, clips: list[GeneratedClip]) -> list[dict]:
     for number, clip in enumerate(clips):
         name, prompt = f"train_{number:05d}.mp4", clip.prompt.text
         write_file(root / "videos" / name, clip.data)
-        annotation, answers = _annotation(clip), _answers(clip)
+        annotation, answers = _annotation(clip), checklist_answers(clip)
         mask = (clip.raters(RATERS).random(len(CHECKLIST)) > QUESTIONS_SKIPPED).astype(int).tolist()
         rows.append(
             {
@@ -127,8 +127,8 @@ def _annotation(clip: GeneratedClip) -> dict[str, int]:
     }
 
 
-def _answers(clip: GeneratedClip) -> list[bool]:
-    """In the order of the checklist."""
+def checklist_answers(clip: GeneratedClip) -> list[bool]:
+    """The true answer to each question of the CHECKLIST, in its order."""
     levels, alignment = {**clip.strengths, **clip.faults}, clip.qualities["alignment"]
     return [
         alignment > 0.99,

@@ -32,6 +32,18 @@ def level(strength: float) -> str:
     return "mild" if strength < 0.34 else "moderate" if strength < 0.67 else "strong"
 
 
+def flaws(strengths: dict[str, float]) -> str:
+    """What is wrong with a clip, in words; "" where nothing is.
+
+    Example:
+        >>> flaws({"blur": 0.9, "stutter": 0.2, "flicker": 0.5})
+        'strong blur, mild stutter and moderate flicker'
+    """
+    known = [*DISTORTIONS, *(name for name in strengths if name not in DISTORTIONS)]
+    found = [f"{level(strengths[name])} {NOUNS.get(name, name)}" for name in known if strengths.get(name, 0) > 0]
+    return " and ".join(filter(None, [", ".join(found[:-1]), *found[-1:]]))
+
+
 def describe(strengths: dict[str, float], kind: str) -> str:
     """What a good observer would say of a clip.
 
@@ -39,11 +51,8 @@ def describe(strengths: dict[str, float], kind: str) -> str:
         >>> describe({"blur": 0.9, "stutter": 0.2}, "video")
         'The video has strong blur and mild stutter.'
     """
-    found = [f"{level(strengths[name])} {NOUNS.get(name, name)}" for name in DISTORTIONS if strengths.get(name, 0) > 0]
-    if not found:
-        return f"The {kind} is clean."
-    listed = found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
-    return f"The {kind} has {listed}."
+    found = flaws(strengths)
+    return f"The {kind} has {found}." if found else f"The {kind} is clean."
 
 
 def response(description: str, score: float) -> str:

@@ -3,11 +3,11 @@
 from vqa_lib.answers import parse_choice, parse_dimensions, parse_score
 from vqa_lib.models.dialogue import messages
 from vqa_lib.prompts import PROMPTS, Prompt
+from vqa_lib.questions import filled, true_scores
 from vqa_lib.recipes import Recipe
-from vqa_lib.records import Pair, Question, Scale, ScoredClip, rescale
+from vqa_lib.records import Pair, Question, Scale, ScoredClip
 
 TRAINABLE = (ScoredClip, Pair, Question)
-ANSWER_NAMES = {"alignment": "consistency"}  # published dimension -> the key of VQ-Insight's answers
 
 
 def question_of(record: ScoredClip | Pair | Question, recipe: Recipe) -> Prompt:
@@ -21,17 +21,11 @@ def question_of(record: ScoredClip | Pair | Question, recipe: Recipe) -> Prompt:
         name = recipe.prompt if "{question}" in PROMPTS[recipe.prompt].text else recipe.questions
         if name is None or record.options or record.answer is None:
             raise ValueError(f"{where}: the recipe asks no yes-or-no questions, or this is none with an answer")
-        return PROMPTS[name].fill(question=record.question)
+        return filled(PROMPTS[name], record)
     prompt = PROMPTS[recipe.prompt]
     if isinstance(record, Pair) and (prompt.scale is not None or record.preference not in ("first", "second")):
         raise ValueError(f"{where}: a pair needs a prompt for a choice, and one video that is preferred")
-    if isinstance(record, ScoredClip) and prompt.scale is None:
-        raise ValueError(f"{where}: a scored clip needs a prompt for scores, not for a choice")
-    if "{text}" in prompt.text:
-        if record.prompt is None:
-            raise ValueError(f"{where}: the prompt needs the text that the video was generated from; none is published")
-        prompt = prompt.fill(text=record.prompt)
-    return prompt
+    return filled(prompt, record)
 
 
 def reward_columns(record: ScoredClip | Pair | Question, prompt: Prompt) -> dict:
@@ -46,16 +40,11 @@ def reward_columns(record: ScoredClip | Pair | Question, prompt: Prompt) -> dict
     columns = dict.fromkeys(("dimensions", "target", "scale", "choice", "choices"))
     columns["kind"] = record.kind
     if isinstance(record, ScoredClip):
-        scores = {ANSWER_NAMES.get(name, name): score for name, score in record.scores.items()}
-        names = prompt.dimensions or tuple(scores)
-        if set(names) != set(scores) or (not prompt.dimensions and len(scores) > 1):
-            where = f"{record.dataset}/{record.name}"
-            raise ValueError(f"{where}: has scores for {sorted(scores)}, the prompt asks for {list(names) or 'one'}")
-        target = [rescale(scores[name], record.scale, prompt.scale) for name in names]
+        true = true_scores(record, prompt)
         # A few published scores lie beyond their scale; no answer can.
-        target = [min(max(score, prompt.scale.low), prompt.scale.high) for score in target]
+        target = [min(max(score, prompt.scale.low), prompt.scale.high) for score in true.values()]
         scale = (prompt.scale.low, prompt.scale.high)
-        return columns | {"dimensions": list(names), "target": target, "scale": scale}
+        return columns | {"dimensions": list(true), "target": target, "scale": scale}
     if isinstance(record, Pair):
         right = prompt.choices[("first", "second").index(record.preference)]
     else:

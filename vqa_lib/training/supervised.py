@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from vqa_lib.miniature.distortions import TEMPORAL
+from vqa_lib.miniature.distortions import DISTORTIONS, SPATIAL
 from vqa_lib.models.dialogue import EncodedPrompt
-from vqa_lib.models.families import encode_clips
+from vqa_lib.models.families import encode_visuals
 from vqa_lib.models.reference import plain_inputs
+
+KIND_WEIGHT = 0.3  # of a cross-entropy (about 1.4 before training) beside a squared error (about 0.05)
+PARTS = 3  # batches by length that a step is gone through in
 
 
 def _order(count: int, size: int, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -23,11 +27,9 @@ def _order(count: int, size: int, steps: int, random: np.random.Generator) -> It
         queue = queue[size:]
 
 
-def _step(optimizer, loss: torch.Tensor, parameters: list, rate: float) -> None:
+def _step(optimizer, parameters: list, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    optimizer.zero_grad()
-    loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
 
@@ -63,39 +65,55 @@ def train_eyes(
     size: int = 48,
     peak: float = 2e-3,
     seed: int = 0,
+    kinds: dict[str, np.ndarray] | None = None,
 ) -> list[dict]:
-    """Teach a model to see: distortion strengths (n, 10) through a linear head that is then thrown away.
+    """Teach a model to see, through linear heads that are then thrown away.
 
-    size: clips a step. peak: highest learning rate. Returns the loss (mean squared error) of every step.
+    strengths: (n, k) of what is wrong with each clip, the ten distortions first; NaN where that does not apply to a
+    clip. kinds: name -> (n,) integers, which of several things a clip shows (a shape, say), -1 where it shows none.
+    size: clips a step. peak: highest learning rate. Returns the loss of every step: mean squared error of the
+    strengths, and with kinds KIND_WEIGHT times the mean of their cross-entropies.
     """
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     targets = torch.tensor(strengths, dtype=torch.float32)
-    head = torch.nn.Linear(model.config.text_config.hidden_size, targets.shape[1])
+    wanted = {name: torch.tensor(numbers) for name, numbers in (kinds or {}).items()}
+    widths = [targets.shape[1], *(int(numbers.max()) + 1 for numbers in wanted.values())]
+    head = torch.nn.Linear(model.config.text_config.hidden_size, sum(widths))
     parameters = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.01)
     model.train()
     log = []
+    reported = torch.isfinite(targets)
     # A still has no temporal distortions to report.
-    reported = torch.ones_like(targets)
-    reported[
-        [number for number, prompt in enumerate(prompts) if prompt.visuals[0].kind == "image"], -len(TEMPORAL) :
-    ] = 0
+    stills = [number for number, prompt in enumerate(prompts) if prompt.visuals[0].kind == "image"]
+    reported[stills, len(SPATIAL) : len(DISTORTIONS)] = False
+    targets = targets.nan_to_num()
     for step, chosen in enumerate(
         tqdm(_order(len(prompts), size, steps, random), total=steps, desc="eyes", mininterval=5)
     ):
-        errors = (head(what_is_seen(model, [prompts[index] for index in chosen])) - targets[chosen]) ** 2
+        said, *guesses = head(what_is_seen(model, [prompts[index] for index in chosen])).split(widths, 1)
+        errors = (said - targets[chosen]) ** 2
         loss = (errors * reported[chosen]).sum() / reported[chosen].sum()
-        _step(optimizer, loss, parameters, _rate(peak, step, steps))
+        # Summed and divided by the whole batch: a batch in which no clip shows anything costs nothing.
+        for guess, numbers in zip(guesses, wanted.values(), strict=True):
+            mistaken = cross_entropy(guess, numbers[chosen], ignore_index=-1, reduction="sum") / size
+            loss = loss + KIND_WEIGHT / len(wanted) * mistaken
+        optimizer.zero_grad()
+        loss.backward()
+        _step(optimizer, parameters, _rate(peak, step, steps))
         log.append({"step": step, "loss": loss.item()})
     return log
 
 
 @torch.no_grad()
 def _encode_once(model, prompts: list[EncodedPrompt], size: int = 64) -> list[tuple[torch.Tensor, ...]]:
-    starts = tqdm(range(0, len(prompts), size), desc="encoding", mininterval=5)
-    encoded = (part for start in starts for part in encode_clips(model, prompts[start : start + size]))
-    return [tuple(tokens.clone() for tokens in part) for part in encoded]
+    """Visual tokens of each prompt's visuals; a visual that several prompts show is encoded once."""
+    distinct = list({id(visual): visual for prompt in prompts for visual in prompt.visuals}.values())
+    starts = tqdm(range(0, len(distinct), size), desc="encoding", mininterval=5)
+    encoded = (tokens for start in starts for tokens in encode_visuals(model, distinct[start : start + size]))
+    features = {id(visual): tokens.clone() for visual, tokens in zip(distinct, encoded, strict=True)}
+    return [tuple(features[id(visual)] for visual in prompt.visuals) for prompt in prompts]
 
 
 def train_to_answer(
@@ -108,9 +126,9 @@ def train_to_answer(
     peak: float = 1e-3,
     seed: int = 0,
 ) -> list[dict]:
-    """Supervised training on responses: `responses(index, random)` gives the text wanted for a clip.
+    """Supervised training on responses: `responses(index, random)` gives the text wanted for a prompt.
 
-    The language model learns; the vision tower stays as it is, so each clip is encoded once. Returns the loss
+    The language model learns; the vision tower stays as it is, so each visual is encoded once. Returns the loss
     (cross-entropy per response token) of every step.
     """
     random = np.random.default_rng(seed)
@@ -125,11 +143,29 @@ def train_to_answer(
     ):
         texts = [responses(int(index), random) + tokenizer.eos_token for index in chosen]
         completions = tokenizer(texts)["input_ids"]
-        shown = [prompts[index] for index in chosen]
-        inputs = plain_inputs(model, shown, completions, [features[index] for index in chosen])
-        labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
-        labels[:, : labels.shape[1] - max(map(len, completions))] = -100
-        loss = model(**inputs, labels=labels).loss
-        _step(optimizer, loss, parameters, _rate(peak, step, steps))
-        log.append({"step": step, "loss": loss.item()})
+        total = sum(map(len, completions))
+        optimizer.zero_grad()
+        loss = 0.0
+        # Prompts of one task are about as long: batches by length hold little padding.
+        by_length = np.argsort([len(prompts[index].ids) for index in chosen], kind="stable")
+        for part in np.array_split(by_length, min(PARTS, len(by_length))):
+            shown = [chosen[place] for place in part]
+            inputs = plain_inputs(
+                model,
+                [prompts[index] for index in shown],
+                [completions[place] for place in part],
+                [features[index] for index in shown],
+            )
+            share = _response_loss(model, inputs, max(len(completions[place]) for place in part)) / total
+            share.backward()
+            loss += share.item()
+        _step(optimizer, parameters, _rate(peak, step, steps))
+        log.append({"step": step, "loss": loss})
     return log
+
+
+def _response_loss(model, inputs: dict, width: int) -> torch.Tensor:
+    """Cross-entropy summed over the last `width` tokens of each row, but for padding."""
+    logits = model(**inputs, logits_to_keep=width + 1).logits[:, :-1]
+    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)[:, -width:]
+    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum")
