@@ -14,6 +14,7 @@ all in [0, 1], higher is better. Source: ours.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -158,11 +159,16 @@ def draw_pairs(
     return [pair[:: -1 if pair[0].raters(0).random() < 0.5 else 1] for pair in pairs[:count]]
 
 
-def draw_ground(background: str, random: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """What a shape moves over: a random piece of the background's photograph, uint8 RGB (height, width, 3)."""
+@cache
+def _photograph(background: str) -> np.ndarray:
     package, file = BACKGROUNDS[background].split("/")
     with Image.open(FOLDERS[package] / file) as picture:
-        photograph = np.asarray(picture.convert("RGB"))
+        return np.asarray(picture.convert("RGB"))
+
+
+def draw_ground(background: str, random: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """What a shape moves over: a random piece of the background's photograph, uint8 RGB (height, width, 3)."""
+    photograph = _photograph(background)
     piece_width = int(photograph.shape[1] * random.uniform(0.5, 1.0))
     piece_height = min(piece_width * height // width, photograph.shape[0])
     x = random.integers(photograph.shape[1] - piece_width + 1)

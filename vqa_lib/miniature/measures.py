@@ -9,6 +9,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from vqa_lib.miniature.generated_clips import PARTS, SIZE, WIDTH, draw_ground, draw_shape
 from vqa_lib.miniature.generated_prompts import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES, WorldPrompt
@@ -64,6 +65,19 @@ def measure_clip(pixels: np.ndarray, prompt: WorldPrompt) -> dict[str, float | s
     }
     weighted = np.dot(list(measures.values()), (0.3, 0.3, 0.4))
     return {**{name: float(value) for name, value in measures.items()}, "overall": float(weighted), **recognised}
+
+
+def measure_clips(clips: np.ndarray, prompts: list[WorldPrompt]) -> pd.DataFrame:
+    """`measure_clip` of each clip, a row each: the prompt's text, the measures, what was recognised.
+
+    "follows" says for each part of the prompt whether it is shown as asked: columns "follows shape", ...
+    """
+    rows = []
+    for clip, prompt in zip(clips, prompts, strict=True):
+        found = measure_clip(clip, prompt)
+        follows = {f"follows {part}": found[part] == getattr(prompt, part) for part in PARTS}
+        rows.append({"prompt": prompt.text, **found, **follows})
+    return pd.DataFrame(rows)
 
 
 def _find_shape(pixels: np.ndarray) -> tuple[str, np.ndarray, float]:
