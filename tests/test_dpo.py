@@ -52,7 +52,7 @@ def log_of(output):
         ((0.9, 1.0, 1.1, 1.0), 10, math.log(1 + math.exp(-1.0))),  # better on the winner, worse on the loser
         ((1.1, 1.0, 0.9, 1.0), 10, math.log(1 + math.exp(1.0))),
         ((1.2, 1.0, 1.2, 1.0), 5000, math.log(2)),  # equally worse on both
-        ((0.5, 1.0, 2.0, 3.0), 2, math.log(1 + math.exp(-0.5))),
+        ((0.5, 1.0, 2.0, 3.0), 2, math.log(1 + math.exp(0.5))),  # better on both, but more so on the loser
     ],
 )
 def test_loss_in_closed_form(errors, beta, expected):
