@@ -29,6 +29,14 @@ SMOKE = {
         "held_out=8",
     ],
     "03_ceiling": ["data_scale=0.03", "steps=3", "clips_a_step=8", "held_out=4"],
+    "04_generator": [
+        "clips=12",
+        "vae_steps=3",
+        "denoiser_steps=3",
+        "clips_a_step=2",
+        "prompts=4",
+        "sampling_steps=2",
+    ],
     "01_rewards_and_metrics": ["pairs=100", "videos=40", "resamples=20"],
     "00_quickstart": [*COMMON, "stage1_steps=2", "stage2_steps=2", "held_out=4"],
     "vq_insight/stage1_image": STAGE,
@@ -72,6 +80,8 @@ def test_notebook_runs(notebook, workplace):
         overrides.append(f"test_generated={workplace / 'generated'}")
     if notebook == "vq_insight/stage2_preference":
         overrides.append(f"test_data={workplace / 'generated'}")
+    if notebook == "04_generator":
+        overrides.append(f"output={workplace / 'generator'}")
     run = run_notebook(notebook, "tiny", overrides, [])
     assert (run / "DONE").exists()
     metrics = json.loads((run / "metrics.json").read_text())

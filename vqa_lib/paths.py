@@ -5,6 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 STARTER = PACKAGE / "models" / "starter_weights"
+STARTER_GENERATOR = PACKAGE / "generation" / "starter_generator"
 
 
 def project() -> Path:

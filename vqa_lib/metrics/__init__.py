@@ -20,7 +20,7 @@ from vqa_lib.metrics.averages import (
     score_metrics,
 )
 from vqa_lib.metrics.correlations import krcc, paired_bootstrap, plcc, share_above, srcc
-from vqa_lib.metrics.intervals import Difference, Metric, parse_failures
+from vqa_lib.metrics.intervals import Difference, Metric, mean, parse_failures
 from vqa_lib.metrics.logistic import plcc_4pl, plcc_5pl, rmse_4pl, rmse_5pl
 from vqa_lib.metrics.pairs import (
     LABELS,
@@ -44,6 +44,7 @@ __all__ = [
     "diff",
     "dimension_metrics",
     "krcc",
+    "mean",
     "overall",
     "overall_metrics",
     "pair_metrics",

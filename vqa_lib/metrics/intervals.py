@@ -88,6 +88,25 @@ def undefined(n: int, reason: str) -> Metric:
     return Metric(np.nan, np.nan, np.nan, n, reason)
 
 
+def mean(values: Sequence[float], seed: int = 0, resamples: int = 1000) -> Metric:
+    """The mean of values with its interval; of paired differences, an interval above 0 says "better".
+
+    Raises:
+        ValueError: a value that is missing or infinite.
+
+    Example:
+        >>> mean([1.0, 1.0, 1.0]).value
+        1.0
+    """
+    values = floats(values)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} values are missing or infinite")
+    if len(values) < 2:
+        return undefined(len(values), f"needs at least 2 rows, got {len(values)}")
+    samples = np.concatenate([values[rows].mean(1) for rows in resampled_rows(len(values), resamples, seed)])
+    return Metric(float(values.mean()), *interval(samples), len(values))
+
+
 def compared(difference: float, samples: np.ndarray) -> Difference:
     """A difference with the interval and the two-sided p of its resamples; see `paired_bootstrap`."""
     # Rounding, or an equal pair of methods would differ by a last bit that has the same sign in every resample.

@@ -82,14 +82,19 @@ def distort(scene: np.ndarray, strengths: dict[str, float], random: np.random.Ge
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
-def encode_video(clip: np.ndarray, strengths: dict[str, float], ending: str = ".mp4") -> bytes:
-    """The clip as H.264 in .mp4 or .mkv, or as VP9 in .webm; how strongly it is compressed follows the strength."""
+def encode_video(
+    clip: np.ndarray, strengths: dict[str, float], ending: str = ".mp4", rate: Fraction = FRAME_RATE
+) -> bytes:
+    """The clip as H.264 in .mp4 or .mkv, or as VP9 in .webm; how strongly it is compressed follows the strength.
+
+    rate: frames a second.
+    """
     memory = io.BytesIO()
     strength = strengths.get("compression", 0)
     # Bit-exact: Matroska and WebM would else carry random identifiers.
     options = {} if ending == ".mp4" else {"fflags": "+bitexact"}
     with av.open(memory, "w", format=CONTAINERS[ending], options=options) as container:
-        stream = container.add_stream("libvpx-vp9" if ending == ".webm" else "libx264", rate=FRAME_RATE)
+        stream = container.add_stream("libvpx-vp9" if ending == ".webm" else "libx264", rate=rate)
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = "yuv420p"
         if ending == ".webm":

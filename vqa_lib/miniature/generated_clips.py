@@ -14,6 +14,7 @@ all in [0, 1], higher is better. Source: ours.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -158,6 +159,40 @@ def draw_pairs(
     return [pair[:: -1 if pair[0].raters(0).random() < 0.5 else 1] for pair in pairs[:count]]
 
 
+@cache
+def _photograph(background: str) -> np.ndarray:
+    package, file = BACKGROUNDS[background].split("/")
+    with Image.open(FOLDERS[package] / file) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def draw_ground(background: str, random: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """What a shape moves over: a random piece of the background's photograph, uint8 RGB (height, width, 3)."""
+    photograph = _photograph(background)
+    piece_width = int(photograph.shape[1] * random.uniform(0.5, 1.0))
+    piece_height = min(piece_width * height // width, photograph.shape[0])
+    x = random.integers(photograph.shape[1] - piece_width + 1)
+    y = random.integers(photograph.shape[0] - piece_height + 1)
+    piece = photograph[y : y + piece_height, x : x + piece_width]
+    # Paler than the shape, so that its colour is told from the ground's.
+    return (0.6 * cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA) + 0.4 * 128).astype(np.uint8)
+
+
+def draw_shape(frame: np.ndarray, shape: str, centre: np.ndarray, size: float, colour: tuple[int, ...]) -> None:
+    """Draw a shape into a frame; centre in pixels (x, y), size as of a square of that side."""
+    parts = 16  # OpenCV takes fractions of a pixel as integers
+    points = {
+        "square": [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)],
+        "triangle": [(0, -0.55), (0.6, 0.5), (-0.6, 0.5)],
+    }
+    if shape == "circle":
+        middle = tuple(int(value) for value in np.round(centre * parts))
+        cv2.circle(frame, middle, round(size / 2 * parts), colour, -1, cv2.LINE_AA, shift=4)
+    else:
+        corners = np.round((centre + size * np.array(points[shape])) * parts).astype(np.int32)
+        cv2.fillPoly(frame, [corners], colour, cv2.LINE_AA, shift=4)
+
+
 def _draw_content(prompt: WorldPrompt, skill: float, random: np.random.Generator) -> tuple[dict[str, str], float]:
     choices = {"shape": SHAPES, "colour": COLOURS, "direction": DIRECTIONS, "background": BACKGROUNDS}
     shown = {}
@@ -194,16 +229,7 @@ def _render(
     prompt: WorldPrompt, shown: dict[str, str], speed: float, faults: dict[str, float], random: np.random.Generator
 ) -> np.ndarray:
     """The clip before distortions: uint8 RGB (FRAMES + SPARE_FRAMES, HEIGHT, WIDTH, 3)."""
-    package, file = BACKGROUNDS[shown["background"]].split("/")
-    with Image.open(FOLDERS[package] / file) as picture:
-        photograph = np.asarray(picture.convert("RGB"))
-    width = int(photograph.shape[1] * random.uniform(0.5, 1.0))
-    height = min(width * HEIGHT // WIDTH, photograph.shape[0])
-    x = random.integers(photograph.shape[1] - width + 1)
-    y = random.integers(photograph.shape[0] - height + 1)
-    ground = cv2.resize(photograph[y : y + height, x : x + width], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    # Paler than the shape, so that its colour is told from the ground's.
-    ground = (0.6 * ground + 0.4 * 128).astype(np.uint8)
+    ground = draw_ground(shown["background"], random, WIDTH, HEIGHT)
     colour = COLOURS[shown["colour"]]
     # Never to the colour that was asked for: whether the clip shows that has one answer.
     others = [value for name, value in COLOURS.items() if name not in (shown["colour"], prompt.colour)]
@@ -215,21 +241,7 @@ def _render(
         size = SIZE * (1 + 0.5 * faults.get("deformation", 0) * np.sin(2 * np.pi * t / 6))
         centre = np.array([WIDTH, HEIGHT]) / 2 + heading * way * (t - FRAMES // 2)
         changed = "colour change" in faults and t > FRAMES // 2
-        _draw_shape(frame, shown["shape"], centre, size, other if changed else colour)
+        draw_shape(frame, shown["shape"], centre, size, other if changed else colour)
         if level := faults.get("flicker"):
             frame[:] = np.clip(frame * (1 + 0.4 * level * (-1) ** t), 0, 255).astype(np.uint8)
     return clip
-
-
-def _draw_shape(frame: np.ndarray, shape: str, centre: np.ndarray, size: float, colour: tuple[int, ...]) -> None:
-    parts = 16  # OpenCV takes fractions of a pixel as integers
-    points = {
-        "square": [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)],
-        "triangle": [(0, -0.55), (0.6, 0.5), (-0.6, 0.5)],
-    }
-    if shape == "circle":
-        middle = tuple(int(value) for value in np.round(centre * parts))
-        cv2.circle(frame, middle, round(size / 2 * parts), colour, -1, cv2.LINE_AA, shift=4)
-    else:
-        corners = np.round((centre + size * np.array(points[shape])) * parts).astype(np.int32)
-        cv2.fillPoly(frame, [corners], colour, cv2.LINE_AA, shift=4)

@@ -1,0 +1,182 @@
+"""Diffusion-DPO: the loss in closed form, a generator that learns to prefer, resume after a kill, clear refusals."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vqa_lib.generation import dpo
+from vqa_lib.generation.dpo import DPOSettings, diffusion_dpo_loss, train_dpo
+from vqa_lib.generation.sampling import generate_clips, load_generator, write_clips
+from vqa_lib.generation.tiny import build_generator, world_texts
+from vqa_lib.records import Pair
+
+SETTINGS = DPOSettings(steps=6, pairs=2, lora_rank=2, learning_rate=1e-3, checkpoint_every=2, warmup=0, frames=4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("generator")
+    build_generator(path, world_texts()[:20], channels=(16, 16))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Three pairs of a bright clip that wins and a dark one that loses; the winner's place alternates."""
+    files = tmp_path_factory.mktemp("clips")
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(3):
+        for name, low in (("win", 150), ("lose", 0)):
+            clip = random.integers(low, low + 100, (1, 4, 16, 24, 3), dtype=np.uint8)
+            write_clips(clip, [files / f"{name}{number}.mp4"])
+        two = [files / f"win{number}.mp4", files / f"lose{number}.mp4"]
+        preference = ("first", "second")[number % 2]
+        first, second = two[:: 1 if preference == "first" else -1]
+        made.append(Pair(str(number), first, second, "video", preference, "t", "train", "a red circle"))
+    return made
+
+
+def log_of(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("errors", "beta", "expected"),
+    [
+        ((1.0, 1.0, 1.0, 1.0), 5000, math.log(2)),  # the policy is the reference
+        ((0.9, 1.0, 1.1, 1.0), 10, math.log(1 + math.exp(-1.0))),  # better on the winner, worse on the loser
+        ((1.1, 1.0, 0.9, 1.0), 10, math.log(1 + math.exp(1.0))),
+        ((1.2, 1.0, 1.2, 1.0), 5000, math.log(2)),  # equally worse on both
+        ((0.5, 1.0, 2.0, 3.0), 2, math.log(1 + math.exp(0.5))),  # better on both, but more so on the loser
+    ],
+)
+def test_loss_in_closed_form(errors, beta, expected):
+    values = [torch.tensor([value], dtype=torch.float64) for value in errors]
+    assert diffusion_dpo_loss(*values, beta).item() == pytest.approx(expected)
+
+
+def test_gradient_on_a_toy_model():
+    """One weight w predicts w x, reference 1: the loss and its derivative by hand."""
+    weight = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+    win, lose, target, beta = 2.0, 3.0, 1.0, 0.4
+    loss = diffusion_dpo_loss(
+        (weight * win - target) ** 2,
+        torch.tensor((win - target) ** 2),
+        (weight * lose - target) ** 2,
+        torch.tensor((lose - target) ** 2),
+        beta,
+    )
+    loss.backward()
+    margin = ((3.0 - 1) ** 2 - 1) - ((4.5 - 1) ** 2 - 4)
+    slope = 2 * (3.0 - 1) * 2 - 2 * (4.5 - 1) * 3
+    inside = -0.5 * beta * margin
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-inside)))
+    assert weight.grad.item() == pytest.approx(-(1 - 1 / (1 + math.exp(-inside))) * -0.5 * beta * slope)
+
+
+def test_it_learns_to_prefer_winners_and_its_adapter_changes_the_samples(folder, pairs, tmp_path):
+    adapter = train_dpo(folder, pairs, replace(SETTINGS, steps=12), tmp_path)
+    lines = log_of(tmp_path)
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert lines[0]["loss"] == pytest.approx(math.log(2))  # a fresh adapter changes nothing
+    assert lines[0]["win_error_change"] == lines[0]["lose_error_change"] == 0
+    assert np.mean([line["loss"] for line in lines[-4:]]) < 0.6
+    assert np.mean([line["implicit_accuracy"] for line in lines[-4:]]) > 0.7
+    arguments = {"prompts": ["a red circle"], "seeds": [0], "steps": 2, "frames": 4, "size": (24, 16)}
+    before = generate_clips(load_generator(folder), **arguments)
+    after = generate_clips(load_generator(folder, adapter), **arguments)
+    assert np.abs(after.astype(int) - before).mean() > 0.5
+    stamp = (adapter / "adapter.json").stat().st_mtime_ns
+    assert train_dpo(folder, [], SETTINGS, tmp_path) == adapter  # done: nothing is read or trained
+    assert (adapter / "adapter.json").stat().st_mtime_ns == stamp
+
+
+def test_resumed_after_a_kill_it_ends_the_same(folder, pairs, tmp_path, monkeypatch):
+    whole = train_dpo(folder, pairs, SETTINGS, tmp_path / "whole")
+    errors, calls = dpo._errors, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 10:  # two calls a step: in step 5, after the checkpoint of step 4
+            raise KeyboardInterrupt
+        return errors(*arguments)
+
+    monkeypatch.setattr(dpo, "_errors", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_dpo(folder, pairs, SETTINGS, tmp_path / "torn")
+    monkeypatch.undo()
+    assert not (tmp_path / "torn" / "adapter").exists()
+    with (tmp_path / "torn" / "log.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss": 9.0}\n{"step": 6, "lo')  # a line beyond the checkpoint, and a torn one
+    torn = train_dpo(folder, pairs, SETTINGS, tmp_path / "torn")
+    assert log_of(tmp_path / "torn") == log_of(tmp_path / "whole")
+    assert (torn / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
+
+
+def test_winner_and_loser_policy_and_reference_see_the_same_noise_and_time(folder, pairs, tmp_path, monkeypatch):
+    seen, errors = [], dpo._errors
+
+    def watched(unet, scheduler, win, lose, noise, times, words):
+        hook = unet.register_forward_pre_hook(lambda _, inputs: seen.append([part.detach().clone() for part in inputs]))
+        result = errors(unet, scheduler, win, lose, noise, times, words)
+        hook.remove()
+        return result
+
+    monkeypatch.setattr(dpo, "_errors", watched)
+    train_dpo(folder, pairs, replace(SETTINGS, steps=1), tmp_path)
+    policy, reference = seen
+    for one, other in zip(policy, reference, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    noisy, times, words = policy
+    assert torch.equal(*times.chunk(2))
+    assert torch.equal(*words.chunk(2))
+    assert not torch.equal(*noisy.chunk(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preference": "tie"}, "t/0: a pair must have a winner, got the preference 'tie'"),
+        ({"prompt": None}, "t/0: a pair must be of videos and have a prompt, got video, None"),
+        ({"kind": "image"}, "t/0: a pair must be of videos and have a prompt, got image"),
+    ],
+)
+def test_pairs_that_teach_nothing_are_refused(folder, pairs, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        train_dpo(folder, [replace(pairs[0], **change)], SETTINGS, tmp_path)
+
+
+def test_files_are_checked_before_anything_starts(folder, pairs, tmp_path):
+    with pytest.raises(ValueError, match="there are no pairs"):
+        train_dpo(folder, [], SETTINGS, tmp_path)
+    missing = replace(pairs[0], first=tmp_path / "missing.mp4")
+    with pytest.raises(ValueError, match=r"1 of 6 files cannot be read:\n.*missing.mp4: the file is missing"):
+        train_dpo(folder, [missing, *pairs[1:]], SETTINGS, tmp_path)
+    write_clips(np.zeros((1, 4, 16, 32, 3), np.uint8), [tmp_path / "wide.mp4"])
+    wide = replace(pairs[0], first=tmp_path / "wide.mp4")
+    with pytest.raises(ValueError, match=r"24 x 16 pixels; expected 32 x 16 as in the first clip"):
+        train_dpo(folder, [wide], SETTINGS, tmp_path)
+    assert not list(tmp_path.glob("log.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("steps", 0, "steps must be at least 1, got 0"),
+        ("lora_rank", 0, "lora_rank must be at least 1, got 0"),
+        ("beta", 0.0, "beta must be above 0, got 0.0"),
+        ("learning_rate", -1.0, "learning_rate must be above 0, got -1.0"),
+    ],
+)
+def test_settings_are_checked(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        DPOSettings(**{name: value})
+
+
+def test_settings_come_from_a_notebooks_parameters():
+    assert DPOSettings.from_params({"beta": 7.0, "steps": 3, "profile": "tiny"}) == DPOSettings(beta=7.0, steps=3)

@@ -1,0 +1,235 @@
+"""Diffusion-DPO: a generator learns from pairs of its own clips which of two it should rather have made.
+
+VQ-Insight eq. 9, Wallace et al. 2024 (arXiv 2311.12908) eq. 14:
+
+    L = -log sigmoid( -Gamma ( (|e_w - G(x_w,t)|^2 - |e_w - G_ref(x_w,t)|^2)
+                             - (|e_l - G(x_l,t)|^2 - |e_l - G_ref(x_l,t)|^2) ) )
+
+Gamma(lambda_t) = beta T w(lambda_t) in Wallace et al., who take w constant and fold T and w into beta: their code, and
+ours, has 0.5 beta in its place, the same at every noise level, and squared errors that are means over a clip's latents.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vqa_lib.generation.adapters import adapter_weights, add_adapter, save_adapter, switch_adapter
+from vqa_lib.generation.sampling import Generator, encode_texts, load_generator
+from vqa_lib.generation.tiny import encode_clips
+from vqa_lib.records import Pair
+from vqa_lib.training.run import read_log
+from vqa_lib.video import FramePolicy, check_readable, read_video
+
+
+@dataclass(frozen=True)
+class DPOSettings:
+    """How a generator is tuned. Defaults are the tiny generator's; the field's beta is 5000 (Wallace et al.).
+
+    pairs: win-lose pairs a step, drawn anew each step. beta: how far the generator may leave its reference, the less
+    the larger. lora_rank: of the adapters in every linear layer and convolution. warmup: steps until the learning rate
+    is reached, constant thereafter. frames: of each clip, in their order. dtype: of the frozen weights; what learns is
+    float32.
+    """
+
+    learning_rate: float = 3.0e-4
+    pairs: int = 4
+    steps: int = 100
+    beta: float = 5000.0
+    lora_rank: int = 16
+    warmup: int = 10
+    max_grad_norm: float = 1.0
+    checkpoint_every: int = 25
+    frames: int = 8
+    dtype: str = "float32"
+    seed: int = 0
+
+    @classmethod
+    def from_params(cls, params: dict) -> "DPOSettings":
+        """The settings among a notebook's parameters, which carry the same names."""
+        return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
+
+    def __post_init__(self):
+        for name in ("pairs", "steps", "lora_rank", "checkpoint_every", "frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "beta", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+
+
+def diffusion_dpo_loss(
+    policy_win: torch.Tensor,
+    reference_win: torch.Tensor,
+    policy_lose: torch.Tensor,
+    reference_lose: torch.Tensor,
+    beta: float = 5000.0,
+) -> torch.Tensor:
+    """The loss of each pair (n,), from the squared errors (n,) of policy and reference on both of its clips.
+
+    -log sigmoid(-0.5 beta ((policy_win - reference_win) - (policy_lose - reference_lose))): log 2 where the policy is
+    the reference, less where its error fell more, or rose less, on the winner than on the loser. Source: the module's
+    docstring.
+
+    Example:
+        >>> errors = torch.tensor([0.25])
+        >>> round(diffusion_dpo_loss(errors, errors, errors, errors).item(), 4)
+        0.6931
+    """
+    margin = (policy_win - reference_win) - (policy_lose - reference_lose)
+    return -torch.nn.functional.logsigmoid(-0.5 * beta * margin)
+
+
+def train_dpo(
+    generator_folder: str | Path, pairs: list[Pair], settings: DPOSettings, output: str | Path, device: str = "cpu"
+) -> Path:
+    """Tune a generator on win-lose pairs; returns the folder of the adapter, `output`/adapter, for `load_generator`.
+
+    The reference is the generator with its adapter switched off. Policy and reference see the same noise at the same
+    time, and so do winner and loser. The log is `output`/log.jsonl, one line a step: loss, implicit accuracy (share of
+    pairs whose margin favours the winner), and how far the errors are from the reference's on winners and on losers.
+    Called again after an interruption it goes on from the last checkpoint, to the same result; after the end it returns
+    at once. What a step draws depends on the seed and its number alone.
+
+    Raises:
+        ValueError: no pairs; one without prompt, without winner, of images, of another size than the first; unreadable
+            files.
+
+    Example:
+        train_dpo(STARTER_GENERATOR, pairs, DPOSettings(steps=100), "results/dpo")
+    """
+    output = Path(output)
+    adapter = output / "adapter"
+    if (adapter / "adapter.json").exists():
+        return adapter
+    _check(pairs)
+    generator = load_generator(generator_folder, dtype=settings.dtype, device=device)
+    clips = _read(pairs, settings.frames, generator.pixels_a_latent)
+    files = list(clips)
+    encoded = dict(zip(files, encode_clips(generator.vae, np.stack([clips[file] for file in files])), strict=True))
+    texts = list(dict.fromkeys(pair.prompt for pair in pairs))
+    with torch.no_grad():
+        words = dict(zip(texts, encode_texts(generator, texts), strict=True))
+    examples = [(encoded[winner], encoded[loser], words[pair.prompt]) for pair, winner, loser in _sides(pairs)]
+    output.mkdir(parents=True, exist_ok=True)
+    _train(generator, examples, settings, output)
+    facts = {"base": str(generator_folder), "rank": settings.lora_rank, "settings": asdict(settings)}
+    save_adapter(generator.unet, adapter, facts)
+    (output / "checkpoint.pt").unlink(missing_ok=True)
+    return adapter
+
+
+def _sides(pairs: list[Pair]) -> list[tuple[Pair, Path, Path]]:
+    """Each pair with its winner's file and its loser's."""
+    return [(pair, *(pair.paths if pair.preference == "first" else pair.paths[::-1])) for pair in pairs]
+
+
+def _check(pairs: list[Pair]) -> None:
+    if not pairs:
+        raise ValueError("there are no pairs to learn from")
+    for pair in pairs:
+        where = f"{pair.dataset}/{pair.name}"
+        if pair.preference not in ("first", "second"):
+            raise ValueError(f"{where}: a pair must have a winner, got the preference {pair.preference!r}")
+        if pair.prompt is None or pair.kind != "video":
+            raise ValueError(f"{where}: a pair must be of videos and have a prompt, got {pair.kind}, {pair.prompt!r}")
+    files = list(dict.fromkeys((path, "video") for pair in pairs for path in pair.paths))
+    if unreadable := check_readable(files):
+        listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
+        raise ValueError(f"{len(unreadable)} of {len(files)} files cannot be read:\n{listed}")
+
+
+def _read(pairs: list[Pair], frames: int, side: int) -> dict[Path, np.ndarray]:
+    """The frames of every file, each read once."""
+    policy = FramePolicy(count=frames)
+    clips = {path: read_video(path, policy).pixels for path in dict.fromkeys(p for pair in pairs for p in pair.paths)}
+    first = next(iter(clips.values())).shape
+    for path, pixels in clips.items():
+        height, width = pixels.shape[1:3]
+        if pixels.shape != first or height % side or width % side:
+            raise ValueError(
+                f"{path}: {width} x {height} pixels; expected {first[2]} x {first[1]} as in the first clip, and "
+                f"multiples of {side}"
+            )
+    return clips
+
+
+def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, output: Path) -> None:
+    unet, scheduler = generator.unet, generator.scheduler
+    torch.manual_seed(settings.seed)  # the adapter is drawn from the global state
+    add_adapter(unet, settings.lora_rank)  # dropout stays off, in the policy as in the reference
+    learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.data = parameter.data.float()
+    optimizer = torch.optim.AdamW(learning, lr=settings.learning_rate, weight_decay=0.0)
+    done = _resume(unet, optimizer, output)
+    with tqdm(total=settings.steps, initial=done, desc="DPO", unit="step", mininterval=5) as bar:
+        for step in range(done + 1, settings.steps + 1):
+            random = np.random.default_rng([settings.seed, step])
+            chosen = random.choice(len(examples), settings.pairs, replace=len(examples) < settings.pairs)
+            win, lose, words = (torch.stack([examples[number][part] for number in chosen]) for part in range(3))
+            times = torch.from_numpy(random.integers(scheduler.config.num_train_timesteps, size=settings.pairs))
+            noise = torch.randn(win.shape, generator=torch.Generator().manual_seed(int(random.integers(2**62)))).to(win)
+            times = times.to(win.device)
+            policy_win, policy_lose = _errors(unet, scheduler, win, lose, noise, times, words)
+            switch_adapter(unet, on=False)
+            with torch.no_grad():
+                reference_win, reference_lose = _errors(unet, scheduler, win, lose, noise, times, words)
+            switch_adapter(unet, on=True)
+            loss = diffusion_dpo_loss(policy_win, reference_win, policy_lose, reference_lose, settings.beta).mean()
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * min(1.0, step / max(settings.warmup, 1))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learning, settings.max_grad_norm)
+            optimizer.step()
+            win_change, lose_change = (policy_win - reference_win).detach(), (policy_lose - reference_lose).detach()
+            line = {
+                "step": step,
+                "loss": loss.item(),
+                "implicit_accuracy": (win_change < lose_change).float().mean().item(),
+                "win_error_change": win_change.mean().item(),
+                "lose_error_change": lose_change.mean().item(),
+            }
+            with (output / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            bar.set_postfix_str(f"loss {line['loss']:.3f}", refresh=False)
+            bar.update()
+            if step % settings.checkpoint_every == 0:
+                _checkpoint(unet, optimizer, step, output)
+
+
+def _errors(unet, scheduler, win, lose, noise, times, words) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared errors (n,), means over latents, on winners and on losers, in one forward."""
+    latents, noise = torch.cat([win, lose]), torch.cat([noise, noise])
+    times, words = torch.cat([times, times]), torch.cat([words, words])
+    kind = scheduler.config.prediction_type
+    target = scheduler.get_velocity(latents, noise, times) if kind == "v_prediction" else noise
+    output = unet(scheduler.add_noise(latents, noise, times), times, words).sample
+    errors = (output.float() - target.float()).square().flatten(1).mean(1)
+    return errors.chunk(2)
+
+
+def _checkpoint(unet, optimizer, step: int, output: Path) -> None:
+    """Whole or not at all."""
+    temporary = output / "checkpoint.pt.part"
+    torch.save({"step": step, "weights": adapter_weights(unet), "optimizer": optimizer.state_dict()}, temporary)
+    os.replace(temporary, output / "checkpoint.pt")
+
+
+def _resume(unet, optimizer, output: Path) -> int:
+    """Take up the last checkpoint and drop the log's lines it does not know of; returns the number of steps done."""
+    checkpoint, log = output / "checkpoint.pt", output / "log.jsonl"
+    done = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        unet.load_state_dict(state["weights"], strict=False)
+        optimizer.load_state_dict(state["optimizer"])
+        done = state["step"]
+    kept = [line for line in read_log(log) if line["step"] <= done]
+    log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    return done
