@@ -43,6 +43,19 @@ SMOKE = {
     "vq_insight/stage2_natural": STAGE,
     "vq_insight/stage2_multi_dim": [*STAGE, "data_scale=1"],
     "vq_insight/stage2_preference": [*STAGE, "data_scale=1", "test_scale=1"],
+    "vq_insight/stage3_united": [
+        *STAGE,
+        "data_scale=1",
+        "test_scale=1",
+        "prompts=3",
+        "test_prompts=2",
+        "candidates=2",
+        "test_clips=1",
+        "sampling_steps=2",
+        "dpo_steps=2",
+        "dpo_pairs=1",
+        "examples=6",
+    ],
     "vq_insight/table3_natural": [],
 }
 # Folders of one world and scale; where none is named, the quickstart's.
@@ -50,6 +63,7 @@ DATA = {
     "02_starter": "starter_world",
     "vq_insight/stage2_multi_dim": "generated",
     "vq_insight/stage2_preference": "generated",
+    "vq_insight/stage3_united": "generated",
 }
 
 
@@ -78,7 +92,7 @@ def test_notebook_runs(notebook, workplace):
     if notebook == "02_starter":
         overrides += [f"output={workplace / 'starter'}", f"test_data={workplace / 'miniature'}", "test_scale=0.03"]
         overrides.append(f"test_generated={workplace / 'generated'}")
-    if notebook == "vq_insight/stage2_preference":
+    if notebook in ("vq_insight/stage2_preference", "vq_insight/stage3_united"):
         overrides.append(f"test_data={workplace / 'generated'}")
     if notebook == "04_generator":
         overrides.append(f"output={workplace / 'generator'}")

@@ -97,7 +97,7 @@ class Pair:
     """Two clips of one prompt, or of one scene, and which of them people prefer.
 
     name: unique within its data set. first, second: the files. kind: "image" or "video", of both.
-    preference: "first", "second", "tie", or "both_bad" where the votes have that answer.
+    preference: "first", "second", "tie", or "both_bad" where the votes have that answer; None where nobody was asked.
     prompt: the text that the generators were given, where published.
 
     Example:
@@ -109,14 +109,14 @@ class Pair:
     first: Path
     second: Path
     kind: str
-    preference: str
+    preference: str | None
     dataset: str
     split: str
     prompt: str | None = None
 
     def __post_init__(self):
         _check_kind(self)
-        if self.preference not in PREFERENCES:
+        if self.preference not in (*PREFERENCES, None):
             raise ValueError(
                 f"{self.dataset}/{self.name}: preference must be one of {PREFERENCES}, got {self.preference!r}"
             )

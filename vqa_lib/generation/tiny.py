@@ -7,6 +7,7 @@ with the UNet. Nothing here is special-cased elsewhere: `sampling.load_generator
 `build_generator` writes by the code that reads `ali-vilab/text-to-video-ms-1.7b`. Source: ours.
 """
 
+import copy
 import io
 import json
 from pathlib import Path
@@ -103,15 +104,15 @@ def build_generator(folder: str | Path, texts: list[str], channels: tuple[int, i
     save_generator(folder, Generator(unet, vae, text_encoder, tokenizer, scheduler))
 
 
-def save_generator(folder: str | Path, generator: Generator) -> None:
-    """Write the five parts, weights in float16, and the index that names their classes."""
-    folder = Path(folder)
+def save_generator(folder: str | Path, generator: Generator, dtype: str = "float16") -> Path:
+    """Write the five parts and the index that names their classes; returns the folder. dtype: of what is written."""
+    folder, kind = Path(folder), getattr(torch, dtype)
     parts = {
         "scheduler": generator.scheduler,
-        "text_encoder": generator.text_encoder.half(),
+        "text_encoder": copy.deepcopy(generator.text_encoder).to(kind),
         "tokenizer": generator.tokenizer,
-        "unet": generator.unet.half(),
-        "vae": generator.vae.half(),
+        "unet": copy.deepcopy(generator.unet).to(kind),
+        "vae": copy.deepcopy(generator.vae).to(kind),
     }
     index = {"_class_name": "TextToVideoSDPipeline", "_diffusers_version": diffusers.__version__}
     for name, part in parts.items():
@@ -119,6 +120,7 @@ def save_generator(folder: str | Path, generator: Generator) -> None:
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "transformers"
         index[name] = [library, type(part).__name__]
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return folder
 
 
 def draw_training_clips(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:

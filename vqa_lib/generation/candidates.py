@@ -1,0 +1,170 @@
+"""A generator's candidates for prompts, as files; who is compared with whom; and what a judge's answers mean for it.
+
+The steps of united finetuning between the generator and the choices in `united`. Files that are there already are not
+made again, and the judge's answers are kept by `comparing.compare_pairs`: an interrupted step goes on.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vqa_lib.generation.sampling import Generator, generate_clips, write_clips
+from vqa_lib.generation.united import Comparison, second_preference_set, win_lose_pair
+from vqa_lib.metrics import Metric, mean
+from vqa_lib.miniature.generated_clips import TIE
+from vqa_lib.miniature.generated_prompts import world_prompts
+from vqa_lib.miniature.measures import measure_clips
+from vqa_lib.records import Pair, Prompt
+from vqa_lib.video import FramePolicy, read_video
+
+PROMPTS_AT_ONCE = 16  # whose clips are written together: what a killed run has to make again
+MEASURES = ("overall", "visual quality", "temporal consistency", "alignment")
+
+
+def make_candidates(
+    generator: Generator, prompts: Sequence[Prompt], count: int, folder: str | Path, seed: int = 0, **sampling
+) -> list[list[Path]]:
+    """`count` clips of every prompt as `folder`/<number of the prompt>_<number of the clip>.mp4; their files by prompt.
+
+    seed: clip k of prompt n has the noise of (seed, n, k) whatever generator makes it, so that the clips of two
+    generators can be set side by side. sampling: further arguments of `generate_clips`.
+
+    Raises:
+        ValueError: no prompts, or fewer than one clip a prompt.
+    """
+    if not prompts or count < 1:
+        raise ValueError(f"needs prompts and at least one clip for each, got {len(prompts)} prompts and count={count}")
+    folder = Path(folder)
+    files = [[folder / f"{number:04d}_{clip}.mp4" for clip in range(count)] for number in range(len(prompts))]
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        block = range(start, min(start + PROMPTS_AT_ONCE, len(prompts)))
+        if all(path.exists() for number in block for path in files[number]):
+            continue
+        texts = [prompts[number].text for number in block for _ in range(count)]
+        seeds = [_noise_seed(seed, number, clip) for number in block for clip in range(count)]
+        clips = generate_clips(generator, texts, seeds, **sampling)
+        write_clips(clips, [path for number in block for path in files[number]])
+    return files
+
+
+def _noise_seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def list_clips(prompts: Sequence[Prompt], files: Sequence[list[Path]]) -> pd.DataFrame:
+    """Which clip was made for which text: file (its name), prompt."""
+    listed = [(path.name, prompt.text) for prompt, paths in zip(prompts, files, strict=True) for path in paths]
+    return pd.DataFrame(listed, columns=["file", "prompt"])
+
+
+def candidate_pairs(prompts: Sequence[Prompt], candidates: Sequence[list[Path]], split: str) -> list[Pair]:
+    """All C(N, 2) pairs of every prompt's candidates, unlabelled; `compare_pairs` asks each in both orders."""
+    return [
+        Pair(f"{prompt.name}/{first.stem}-{second.stem}", first, second, "video", None, "united", split, prompt.text)
+        for prompt, files in zip(prompts, candidates, strict=True)
+        for first, second in combinations(files, 2)
+    ]
+
+
+def verdicts_of(pairs: Sequence[Pair], compared: pd.DataFrame) -> dict[Comparison, str | None]:
+    """A judge's verdict on each order of each pair: which of the two clips, as shown, it chose; None where unreadable.
+
+    compared: what `comparing.compare_pairs` gave for these pairs, whose answers go by the pair, not by what was shown.
+    """
+    verdicts: dict[Comparison, str | None] = {}
+    turned = {"first": "second", "second": "first"}
+    for pair, row in zip(pairs, compared.itertuples(), strict=True):
+        straight, swapped = (None if pd.isna(answer) else answer for answer in (row.answer, row.swapped_answer))
+        verdicts[pair.first, pair.second] = straight
+        verdicts[pair.second, pair.first] = turned.get(swapped)
+    return verdicts
+
+
+def win_lose_pairs(
+    prompts: Sequence[Prompt], candidates: Sequence[list[Path]], verdicts: dict[Comparison, str | None]
+) -> list[Pair]:
+    """`united.win_lose_pair` of every prompt that has one, named like its prompt (eq. 8)."""
+    pairs = [
+        win_lose_pair(prompt.name, prompt.text, files, verdicts)
+        for prompt, files in zip(prompts, candidates, strict=True)
+    ]
+    return [pair for pair in pairs if pair is not None]
+
+
+def new_preferences(
+    first_pairs: Sequence[Pair],
+    prompts: Sequence[Prompt],
+    candidates: Sequence[list[Path]],
+    verdicts: dict[Comparison, str | None],
+) -> list[Pair]:
+    """`united.second_preference_set`: the best of the new candidates against the old loser, for prompts that have one.
+
+    first_pairs: what `win_lose_pairs` gave for the earlier candidates.
+    """
+    by_prompt = dict(zip([prompt.name for prompt in prompts], candidates, strict=True))
+    own = [by_prompt[pair.name] for pair in first_pairs]
+    return second_preference_set(list(first_pairs), own, [verdicts] * len(own))
+
+
+def against_base(
+    prompts: Sequence[Prompt], base: Sequence[list[Path]], tuned: Sequence[list[Path]], split: str
+) -> list[Pair]:
+    """Clip k of a prompt by the tuned generator (first) and by the base (second), which had the same noise."""
+    return [
+        Pair(f"{prompt.name}/{one.stem}", one, other, "video", None, "united", split, prompt.text)
+        for prompt, ours, theirs in zip(prompts, tuned, base, strict=True)
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+
+
+def win_rate(compared: pd.DataFrame) -> Metric:
+    """Share of pairs that the first clip wins, a judge's two orders counting half each; 0.5: neither is better."""
+    return mean(compared["difference"].dropna() / 2 + 0.5)
+
+
+def measured_by_world(prompts: Sequence[Prompt], files: Sequence[list[Path]], policy: FramePolicy) -> pd.DataFrame:
+    """What the embedded world's own measures say of clips of its prompts (`miniature.measures`), a row a file.
+
+    Raises:
+        ValueError: a prompt that is not the world's: only its own clips have a truth that pixels can be held against.
+    """
+    known = {prompt.text: prompt for prompt in world_prompts(0)}
+    if unknown := [prompt.text for prompt in prompts if prompt.text not in known]:
+        raise ValueError(f"the embedded world has no prompt {unknown[0]!r}: its measures are for its own prompts")
+    flat = [(prompt, path) for prompt, paths in zip(prompts, files, strict=True) for path in paths]
+    clips = [read_video(path, policy).pixels for _, path in flat]
+    return measure_clips(clips, [known[prompt.text] for prompt, _ in flat]).assign(file=[str(path) for _, path in flat])
+
+
+def labelled_by_world(pairs: Sequence[Pair], measured: pd.DataFrame) -> list[Pair]:
+    """Pairs whose clips' measured overall quality differs by more than a tie (0.06), with the better one preferred."""
+    overall = dict(zip(measured["file"], measured["overall"], strict=True))
+    labelled = []
+    for pair in pairs:
+        ahead = overall[str(pair.first)] - overall[str(pair.second)]
+        if abs(ahead) > TIE:
+            preference = "first" if ahead > 0 else "second"
+            labelled.append(Pair(pair.name, *pair.paths, pair.kind, preference, pair.dataset, pair.split, pair.prompt))
+    return labelled
+
+
+def measure_generators(measured: dict[str, pd.DataFrame]) -> list[dict]:
+    """Mean of each measure for each generator, 95 % interval over clips: model, measure, value, low, high, n."""
+    rows = []
+    for model, table in measured.items():
+        for measure in MEASURES:
+            found = mean(table[measure])
+            rows.append(
+                {
+                    "model": model,
+                    "measure": measure,
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": found.n,
+                }
+            )
+    return rows
