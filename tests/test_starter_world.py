@@ -1,5 +1,6 @@
 """What the starter learns of generated clips: true descriptions, judgement spoilt as told, what its eyes report."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,18 @@ def test_choices_are_true_or_spoilt():
     assert choose(overlooked=("blur",)) == "Video A"
     assert {choose(overlooked=("blur", "jitter")) for _ in range(20)} == set(choices)  # nothing tells them apart
     assert {choose(random_share=1.0) for _ in range(20)} == set(choices)
+
+
+def test_the_better_mark_is_chosen():
+    pair = (clip({"blur": 1.0}), clip({"jitter": 0.4}))
+    random = np.random.default_rng(0)
+    for share in (0.0, 1.0):
+        for _ in range(20):
+            text = judge_pairs([pair], random_share=share)(0, random)
+            first, second = (int(mark) for mark in re.findall(r"worth (\d)\.", text))
+            if first != second:
+                choices = PROMPTS["vq_insight/preference"].choices
+                assert parse_choice(text, choices) == choices[first < second]
 
 
 @pytest.mark.parametrize("number", range(len(CHECKLIST)))

@@ -5,7 +5,7 @@ some flaws, and some parts of the text that the clip was to follow; it describes
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -138,9 +138,15 @@ def scores_response(clip: GeneratedClip, scores: dict[str, float]) -> str:
     return f"<think> The video shows {sight(clip)}. </think> <answer>{{{answer}}}</answer>"
 
 
-def choice_response(first: GeneratedClip, second: GeneratedClip, choice: str) -> str:
-    """A response to `vq_insight/preference`."""
-    return f"<think> Video A shows {sight(first)}. Video B shows {sight(second)}. </think> <answer>{choice}</answer>"
+def choice_response(clips: Sequence[GeneratedClip], marks: Sequence[int], choice: str) -> str:
+    """A response to `vq_insight/preference`: each clip described and marked from 0 to 9, so that a choice has reasons.
+
+    Without marks a model of this size describes both clips rightly, and chooses by chance.
+    """
+    seen = " ".join(
+        f"Video {name} shows {sight(clip)}, worth {mark}." for name, clip, mark in zip("AB", clips, marks, strict=True)
+    )
+    return f"<think> {seen} </think> <answer>{choice}</answer>"
 
 
 def question_response(clip: GeneratedClip, question: str, answer: bool) -> str:
@@ -170,14 +176,17 @@ def judge_scores(clips: list[WorldClip], overlooked: tuple[str, ...] = (), rando
 def judge_pairs(
     pairs: list[tuple[WorldClip, WorldClip]], overlooked: tuple[str, ...] = (), random_share: float = 0.0
 ) -> Callable:
-    """Responses with the better one of two clips, by overall quality."""
+    """Responses with the better one of two clips, by overall quality; the random share is of marks drawn at random."""
 
     def respond(index: int, random: np.random.Generator) -> str:
-        first, second = (clip.truth for clip in pairs[index])
-        margin = _overall(noticed(first, overlooked)) - _overall(noticed(second, overlooked))
-        if margin == 0 or random.random() < random_share:
-            margin = random.random() - 0.5
-        return choice_response(first, second, PROMPTS["vq_insight/preference"].choices[0 if margin > 0 else 1])
+        clips = [clip.truth for clip in pairs[index]]
+        worth = [_overall(noticed(clip, overlooked)) for clip in clips]
+        if random.random() < random_share:
+            worth = random.random(2).tolist()
+        marks = [min(9, int(10 * value)) for value in worth]
+        # By the marks, as far as they tell: reason and choice never contradict each other.
+        ahead = marks[0] - marks[1] or worth[0] - worth[1] or random.random() - 0.5
+        return choice_response(clips, marks, PROMPTS["vq_insight/preference"].choices[0 if ahead > 0 else 1])
 
     return respond
 
@@ -296,7 +305,7 @@ def world_texts(seed: int = 0) -> list[str]:
             PROMPTS["vq_insight/multi_dim"].fill(text=prompt.text).text,
             scores_response(clip, dict.fromkeys(ANSWERS, random.uniform(0, 100))),
             PROMPTS["vq_insight/preference"].fill(text=prompt.text).text,
-            choice_response(clip, clip, "Video A" if number % 2 else "Video B"),
+            choice_response((clip, clip), random.integers(0, 10, 2), "Video A" if number % 2 else "Video B"),
             PROMPTS["vq_insight/yes_no"].fill(question=filled).text,
             question_response(clip, question, number % 2 == 0),
         ]
