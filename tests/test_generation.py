@@ -28,6 +28,7 @@ from vqa_lib.generation.sampling import (
     write_clips,
 )
 from vqa_lib.generation.tiny import (
+    _normalise,
     build_generator,
     draw_training_clips,
     encode_clips,
@@ -131,8 +132,6 @@ def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):
 
 def test_normalised_latents_decode_to_the_same_pixels(folder):
     """The shift and scale of latents sit in the convolutions around them and cancel out."""
-    from vqa_lib.generation.tiny import _normalise
-
     generator = load_generator(folder)
     vae = generator.vae
     frames = to_tensor(np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8))
