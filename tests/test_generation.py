@@ -128,6 +128,7 @@ def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):
     save_generator(tmp_path, generator)
     clip = generate_clips(load_generator(tmp_path), PROMPTS, [0, 1], **SMALL)
     assert clip.shape == (2, 4, 16, 24, 3)
+    assert not [path for path in tmp_path.rglob("*.json") if str(folder) in path.read_text()]
 
 
 def test_normalised_latents_decode_to_the_same_pixels(folder):
