@@ -12,6 +12,7 @@ from vqa_lib.metrics import (
     dimension_metrics,
     intervals,
     krcc,
+    mean,
     overall,
     overall_metrics,
     paired_bootstrap,
@@ -386,3 +387,16 @@ class TestDimensionMetrics:
             dimension_metrics({"s": [1]}, {"t": [1]})
         with pytest.raises(ValueError, match="differ in length"):
             dimension_metrics({"s": [1], "t": [1, 2]}, {"s": [1], "t": [1, 2]})
+
+
+def test_mean_and_its_interval():
+    values = np.random.default_rng(0).normal(0.3, 1.0, 400)
+    found = mean(values)
+    assert (found.value, found.n) == (pytest.approx(values.mean()), 400)
+    error = values.std() / 20
+    assert found.low == pytest.approx(found.value - 1.96 * error, abs=0.2 * error)
+    assert found.high == pytest.approx(found.value + 1.96 * error, abs=0.2 * error)
+    assert np.isnan(mean([1.0]).value)
+    assert "at least 2 rows" in mean([1.0]).reason
+    with pytest.raises(ValueError, match="1 of 2 values are missing or infinite"):
+        mean([1.0, None])

@@ -117,10 +117,19 @@ def save_generator(folder: str | Path, generator: Generator, dtype: str = "float
     index = {"_class_name": "TextToVideoSDPipeline", "_diffusers_version": diffusers.__version__}
     for name, part in parts.items():
         part.save_pretrained(folder / name)
+        _forget_origin(folder / name / "config.json")
         library = "diffusers" if type(part).__module__.startswith("diffusers") else "transformers"
         index[name] = [library, type(part).__name__]
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def _forget_origin(path: Path) -> None:
+    """Take out the folder that diffusers notes a part was loaded from: it means nothing on another machine."""
+    if path.exists():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def draw_training_clips(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
