@@ -245,9 +245,10 @@ def measure(case: Case) -> dict:
     from vqa_lib.models.loading import load_model, lora_config
     from vqa_lib.recipes import RECIPES
     from vqa_lib.records import Scale, ScoredClip
+    from vqa_lib.training.common import weights_dtype, widen_what_learns
     from vqa_lib.training.grpo import VideoGRPOTrainer
     from vqa_lib.training.rows import training_rows
-    from vqa_lib.training.run import GRPOSettings, grpo_config, weights_dtype, widen_what_learns
+    from vqa_lib.training.run import GRPOSettings, grpo_config
     from vqa_lib.video import Frames
 
     tracker, phases, lengths, prompt_tokens = make_tracker(), {}, [], []

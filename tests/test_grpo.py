@@ -22,7 +22,7 @@ from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import RECIPES
 from vqa_lib.records import Pair, Question, Scale, ScoredClip
 from vqa_lib.rewards import REWARDS
-from vqa_lib.training import grpo, run
+from vqa_lib.training import common, grpo
 from vqa_lib.training.grpo import VideoGRPOTrainer
 from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.rows import answer_in, reward_columns, training_rows
@@ -291,8 +291,8 @@ class TestRuns:
             raise AssertionError("nothing may be loaded or read")
 
         before = {path: path.stat().st_mtime_ns for path in natural_run.parent.rglob("*")}
-        monkeypatch.setattr(run, "load_model", refuse)
-        monkeypatch.setattr(run, "check_readable", refuse)
+        monkeypatch.setattr(common, "load_model", refuse)
+        monkeypatch.setattr(common, "check_readable", refuse)
         again = train(answering_folder, videos[:8], NATURAL, SMALL, natural_run.parent, frame_cache)
         assert again == natural_run
         assert {path: path.stat().st_mtime_ns for path in natural_run.parent.rglob("*")} == before
@@ -588,7 +588,7 @@ class TestRefusals:
         def refuse(*_, **__):
             raise AssertionError("the model was loaded before the clips were checked")
 
-        monkeypatch.setattr(run, "load_model", refuse)
+        monkeypatch.setattr(common, "load_model", refuse)
 
     def test_bad_clips_are_named(self, answering_folder, videos, frame_cache, tmp_path):
         torn, gone = tmp_path / "torn.mp4", tmp_path / "gone.mp4"

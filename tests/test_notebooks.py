@@ -56,6 +56,7 @@ SMOKE = {
         "dpo_pairs=1",
         "examples=6",
     ],
+    "vq_insight/baseline_sft": ["data_scale=1", "queries=2", "steps=2", "tokens=2000", "held_out=4"],
     "vq_insight/table3_natural": [],
 }
 # Folders of one world and scale; where none is named, the quickstart's.
@@ -64,6 +65,7 @@ DATA = {
     "vq_insight/stage2_multi_dim": "generated",
     "vq_insight/stage2_preference": "generated",
     "vq_insight/stage3_united": "generated",
+    "vq_insight/baseline_sft": "generated",
 }
 
 
@@ -96,7 +98,18 @@ def test_notebook_runs(notebook, workplace):
         overrides.append(f"test_data={workplace / 'generated'}")
     if notebook == "04_generator":
         overrides.append(f"output={workplace / 'generator'}")
-    run = run_notebook(notebook, "tiny", overrides, [])
+    check_run(run_notebook(notebook, "tiny", overrides, []))
+
+
+@pytest.mark.parametrize(("task", "scale"), [("natural", "0.03"), ("preference", "1")])
+def test_the_supervised_baseline_takes_the_other_tasks(task, scale, workplace):
+    overrides = [*SMOKE["vq_insight/baseline_sft"], f"task={task}", f"data_scale={scale}", "test_scale=1"]
+    overrides += [f"data={workplace / ('miniature' if task == 'natural' else 'generated')}"]
+    overrides += [f"test_data={workplace / 'generated'}"]
+    check_run(run_notebook("vq_insight/baseline_sft", "tiny", overrides, []))
+
+
+def check_run(run: Path) -> None:
     assert (run / "DONE").exists()
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics

@@ -33,6 +33,46 @@ TEXTS = {
         "Reason in <think> </think>, then choose in <answer> </answer>, such as <answer>Video A</answer>."
     ),
     "vq_insight/yes_no": "{question} Reason in <think> </think>, then answer Yes or No in <answer> </answer>.",
+    "vq_insight/natural_answer": (
+        "Rate the quality of the video from 0 to 100. "
+        "Give only the score, in <answer> </answer>, such as <answer>63.20</answer>."
+    ),
+    "vq_insight/multi_dim_answer": (
+        'The video was generated from the text "{text}". '
+        "Rate its spatial quality, its temporal quality and its consistency with the text, each from 0 to 100. "
+        "Give only the three scores, in <answer> </answer>, such as "
+        '<answer>{"spatial": 40.48, "temporal": 32.63, "consistency": 56.33}</answer>.'
+    ),
+    "vq_insight/preference_answer": (
+        'Both videos were generated from the text "{text}". Which one is better, the first, Video A, or the second, '
+        "Video B? Consider visual quality, temporal consistency, dynamic degree and authenticity. "
+        "Give only the choice, in <answer> </answer>, such as <answer>Video A</answer>."
+    ),
+    "vq_insight/yes_no_answer": "{question} Answer only Yes or No, in <answer> </answer>.",
+    "vq_insight/official_natural": (
+        "What is your overall rating on the quality of this video? The rating should be a score from 0 to 100, "
+        "rounded to two decimal places. First output the thinking process in <think> </think> tags and then output "
+        "the final answer in <answer> </answer> tags."
+    ),
+    "vq_insight/official_multi_dim": (
+        'The video was generated from the text "{text}". Rate its spatial quality, its temporal quality and its '
+        "consistency with the text. Each score should be a float from 0 to 100, rounded to two decimal places. "
+        "First output the thinking process in <think> </think> tags and then output the final answer in "
+        "<answer> </answer> tags, in JSON format with three scores, such as "
+        '<answer>{"spatial": 40.48, "temporal": 32.63, "consistency": 56.33}</answer>.'
+    ),
+    "vq_insight/official_comparison": (
+        'The first video is Video A and the second is Video B; both were generated from the text "{text}". Compare '
+        "their visual quality, temporal consistency, dynamic degree and video authenticity. Which video is better, "
+        "'Video A' or 'Video B'? First output the thinking process in <think> </think> tags and then output the final "
+        "answer in <answer> </answer> tags."
+    ),
+    "q_insight/official_score": (
+        "What is your overall rating on the quality of this picture? The rating should be a float from 1 to 5, "
+        "rounded to two decimal places, with 1 for very poor and 5 for excellent quality. First output the thinking "
+        "process in <think> </think> tags and then output the final answer in <answer> </answer> tags, in JSON "
+        'format with the key "rating", such as <answer>{"rating": 3.42}</answer>.'
+    ),
     "vqathinker": (
         "Rate the quality of the video from 1 to 5, with two decimals. "
         "Reason in <think> </think>, then give the score in <answer> </answer>, such as <answer>3.27</answer>."
@@ -83,6 +123,7 @@ class TestPrompts:
             assert f"from {prompt.scale.low:g} to {prompt.scale.high:g}" in prompt.text
             assert all(f'"{dimension}"' in prompt.text for dimension in prompt.dimensions)
         assert all(choice in prompt.text for choice in prompt.choices)
+        assert prompt.key is None or f'"{prompt.key}"' in prompt.text
 
     @pytest.mark.parametrize("name", sorted(PROMPTS))
     def test_the_example_that_the_text_shows_can_be_read(self, name):

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from vqa_lib.recipes import RECIPES
-from vqa_lib.training.grpo import NotANumber, VideoGRPOTrainer
-from vqa_lib.training.run import GRPOSettings, Job, drop_torn_checkpoints, read_log, train_grpo
+from vqa_lib.training.common import NotANumber, drop_torn_checkpoints, read_log
+from vqa_lib.training.grpo import VideoGRPOTrainer
+from vqa_lib.training.run import GRPOSettings, Job, train_grpo
 from vqa_lib.video import FramePolicy
 
 # TRL 1.16 asks models by the name that transformers 5.23 calls old; nothing of ours can change that.

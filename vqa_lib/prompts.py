@@ -5,6 +5,7 @@ The papers do not print their prompts; the wording here is ours, after the forms
 that an answer can be read. Words in braces, {text} and {question}, are filled in by `Prompt.fill`.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 from vqa_lib.records import Scale
@@ -15,13 +16,25 @@ class Prompt:
     """The text put to the model after the image or video, and the form of its answer.
 
     scale: what scores are on. dimensions: their names, where several are asked for. choices: what can be chosen, where
-    no score is asked for.
+    no score is asked for. key: the name that a single score has in JSON, where JSON is asked for.
     """
 
     text: str
     scale: Scale | None = None
     dimensions: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    key: str | None = None
+
+    @property
+    def reasoning(self) -> str | None:
+        """The tag that reasoning stands in; None where only an answer is asked for.
+
+        Example:
+            >>> PROMPTS["finger"].reasoning, PROMPTS["finger/answer"].reasoning
+            ('reason', None)
+        """
+        tag = re.search("<(think|reason)>", self.text)
+        return tag[1] if tag else None
 
     @property
     def single_score(self) -> bool:
@@ -52,28 +65,86 @@ SCORE = (
 )
 FIVE = "Rate the quality of the video from 1 to 5, with two decimals. "
 YES_NO = ("Yes", "No")
+DIMENSIONS = ("spatial", "temporal", "consistency")
+THREE = (
+    'The video was generated from the text "{text}". '
+    "Rate its spatial quality, its temporal quality and its consistency with the text, each from 0 to 100. "
+)
+WHICH = (
+    'Both videos were generated from the text "{text}". Which one is better, the first, Video A, or the second, '
+    "Video B? Consider visual quality, temporal consistency, dynamic degree and authenticity. "
+)
+# The official weights were trained on other words than ours, and ask best in them. Of those words the forms of the
+# answers, scales, keys, labels and aspects are known here; the sentences around them are RECONSTRUCTED, and the system
+# message of the official demos is left out. Who has the official repository beside them should compare before a table.
+THINK_FIRST = (
+    " First output the thinking process in <think> </think> tags and then output the final answer in "
+    "<answer> </answer> tags"
+)
 
 PROMPTS = {
     "vq_insight/image": Prompt(SCORE.format(kind="image"), Scale(0, 100)),
     "vq_insight/natural": Prompt(SCORE.format(kind="video"), Scale(0, 100)),
     # The keys are those of the official code; the paper says spatial quality, temporal quality, text-video alignment.
     "vq_insight/multi_dim": Prompt(
-        'The video was generated from the text "{text}". '
-        "Rate its spatial quality, its temporal quality and its consistency with the text, each from 0 to 100. "
-        "Reason in <think> </think>, then give the three scores in <answer> </answer>, such as "
+        THREE + "Reason in <think> </think>, then give the three scores in <answer> </answer>, such as "
         '<answer>{"spatial": 40.48, "temporal": 32.63, "consistency": 56.33}</answer>.',
         Scale(0, 100),
-        dimensions=("spatial", "temporal", "consistency"),
+        dimensions=DIMENSIONS,
     ),
     # The aspects are those that the paper's Figure 3 is said to show.
     "vq_insight/preference": Prompt(
-        'Both videos were generated from the text "{text}". Which one is better, the first, Video A, or the second, '
-        "Video B? Consider visual quality, temporal consistency, dynamic degree and authenticity. "
-        "Reason in <think> </think>, then choose in <answer> </answer>, such as <answer>Video A</answer>.",
+        WHICH + "Reason in <think> </think>, then choose in <answer> </answer>, such as <answer>Video A</answer>.",
         choices=("Video A", "Video B"),
     ),
     "vq_insight/yes_no": Prompt(
         "{question} Reason in <think> </think>, then answer Yes or No in <answer> </answer>.", choices=YES_NO
+    ),
+    # For supervised training on true answers, which has no reasoning to learn from.
+    "vq_insight/natural_answer": Prompt(
+        "Rate the quality of the video from 0 to 100. "
+        "Give only the score, in <answer> </answer>, such as <answer>63.20</answer>.",
+        Scale(0, 100),
+    ),
+    "vq_insight/multi_dim_answer": Prompt(
+        THREE + "Give only the three scores, in <answer> </answer>, such as "
+        '<answer>{"spatial": 40.48, "temporal": 32.63, "consistency": 56.33}</answer>.',
+        Scale(0, 100),
+        dimensions=DIMENSIONS,
+    ),
+    "vq_insight/preference_answer": Prompt(
+        WHICH + "Give only the choice, in <answer> </answer>, such as <answer>Video A</answer>.",
+        choices=("Video A", "Video B"),
+    ),
+    "vq_insight/yes_no_answer": Prompt("{question} Answer only Yes or No, in <answer> </answer>.", choices=YES_NO),
+    # For the weights that the authors published; see THINK_FIRST.
+    "vq_insight/official_natural": Prompt(
+        "What is your overall rating on the quality of this video? The rating should be a score from 0 to 100, "
+        "rounded to two decimal places." + THINK_FIRST + ".",
+        Scale(0, 100),
+    ),
+    "vq_insight/official_multi_dim": Prompt(
+        'The video was generated from the text "{text}". Rate its spatial quality, its temporal quality and its '
+        "consistency with the text. Each score should be a float from 0 to 100, rounded to two decimal places."
+        + THINK_FIRST
+        + ', in JSON format with three scores, such as <answer>{"spatial": 40.48, "temporal": 32.63, '
+        '"consistency": 56.33}</answer>.',
+        Scale(0, 100),
+        dimensions=DIMENSIONS,
+    ),
+    # The official prompt also asks for "only the single option letter"; the parser takes either.
+    "vq_insight/official_comparison": Prompt(
+        'The first video is Video A and the second is Video B; both were generated from the text "{text}". Compare '
+        "their visual quality, temporal consistency, dynamic degree and video authenticity. Which video is better, "
+        "'Video A' or 'Video B'?" + THINK_FIRST + ".",
+        choices=("Video A", "Video B"),
+    ),
+    "q_insight/official_score": Prompt(
+        "What is your overall rating on the quality of this picture? The rating should be a float from 1 to 5, "
+        "rounded to two decimal places, with 1 for very poor and 5 for excellent quality." + THINK_FIRST + ", in JSON "
+        'format with the key "rating", such as <answer>{"rating": 3.42}</answer>.',
+        Scale(1, 5),
+        key="rating",
     ),
     "vqathinker": Prompt(
         FIVE + "Reason in <think> </think>, then give the score in <answer> </answer>, such as <answer>3.27</answer>.",
@@ -92,6 +163,7 @@ PROMPTS = {
         FIVE + "Reason in <think> </think>, then give the score as JSON in <answer> </answer>, such as "
         '<answer>{"rating": 3.42}</answer>.',
         Scale(1, 5),
+        key="rating",
     ),
     "visualquality_r1": Prompt(
         FIVE + "Reason in <think> </think>, then give the score in <answer> </answer>, such as <answer>2.75</answer>.",

@@ -114,6 +114,12 @@ RECIPES = {
     "vq_insight/table5_e_stage2": PREFERENCE.without("length"),
     "vq_insight/table5_e": replace(UNITED.without("length"), start="vq_insight/table5_e_stage2"),
     "vq_insight/table5_f": PREFERENCE,  # no united finetuning
+    # "Qwen-SFT" of its Tables 1 and 2, of which the paper says no more: true answers without reasoning.
+    "vq_insight/sft_natural": Recipe(prompt="vq_insight/natural_answer", rewards={}),
+    "vq_insight/sft_multi_dim": Recipe(prompt="vq_insight/multi_dim_answer", rewards={}),
+    "vq_insight/sft_preference": Recipe(
+        prompt="vq_insight/preference_answer", rewards={}, questions="vq_insight/yes_no_answer"
+    ),
     # VQAThinker and its Tables 4, 7 and 8, rows in the order of Table 8; the last row is vqathinker.
     "vqathinker": VQATHINKER,
     "vqathinker/ranking": VQATHINKER.without("bell", "consistency"),

@@ -17,6 +17,9 @@ SUFFIXES = {
 COLUMNS = ["path", "score", "reasoning", "response"]
 
 
+IMAGE_PROMPTS = ("vq_insight/image", "q_insight/official_score")
+
+
 class ScoreError(ValueError):
     """Arguments of `vqa score` that cannot be used; the message names the argument and what was expected."""
 
@@ -32,7 +35,7 @@ def prompt_kind(prompt: str) -> str:
         known = ", ".join(name for name, known in PROMPTS.items() if known.single_score)
         what = "unknown prompt" if prompt not in PROMPTS else "no prompt for one score:"
         raise ScoreError(f"{what} {prompt!r}; the prompts are: {known}")
-    return "image" if prompt.endswith("/image") else "video"
+    return "image" if prompt in IMAGE_PROMPTS else "video"
 
 
 def find_files(path: Path, kind: str) -> list[Path]:

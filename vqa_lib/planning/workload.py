@@ -12,9 +12,10 @@ from vqa_lib.paths import resolve
 from vqa_lib.planning.shapes import ModelShape, PlanError
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
+from vqa_lib.training.common import weights_dtype
 from vqa_lib.training.grpo import ROLLOUT_TOKENS
 from vqa_lib.training.pieces import split_rows
-from vqa_lib.training.run import GRPOSettings, weights_dtype
+from vqa_lib.training.run import GRPOSettings
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 CHARACTERS_A_TOKEN, TEMPLATE_TOKENS, FRAME_LABEL_TOKENS = 4, 30, 8  # empirical: Qwen's tokenizer and chat template

@@ -29,16 +29,13 @@ from vqa_lib.models.shared_prefix import share_prefixes
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.recipes import Recipe
 from vqa_lib.rewards import REWARDS
+from vqa_lib.training.common import NotANumber, load_weights
 from vqa_lib.training.order import OrderOfEpoch
 from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.rows import answer_in
 
 ENGINES = ("shared", "reference")
 ROLLOUT_TOKENS = 4  # a token whose keys are kept for sampling takes a fraction of what one with gradient takes
-
-
-class NotANumber(FloatingPointError):
-    """The loss is not a number; the message has the step, the responses and the rewards that led to it."""
 
 
 @dataclass
@@ -370,12 +367,9 @@ class VideoGRPOTrainer(GRPOTrainer):
             raise NotANumber(f"step {step}: the loss is {loss.item()}; the step's responses:\n{listed}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        # The Trainer loads the file's names as they stand, without strictness; transformers saves Qwen2.5-VL under its
-        # published names, so nothing would match and a resumed run would start from the untrained weights.
         if isinstance(self.model, PeftModel):
             return super()._load_from_checkpoint(resume_from_checkpoint, model)
-        saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
-        self.model.load_state_dict(saved.state_dict())
+        load_weights(self.model, resume_from_checkpoint)
 
 
 def _rows(batch: dict, rows: list[int]) -> dict:

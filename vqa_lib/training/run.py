@@ -1,29 +1,38 @@
 """One training run: settings in, a model folder and a log out; interrupted runs go on from their last checkpoint."""
 
-import json
-import os
-import shutil
 import warnings
-import zipfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from datasets import Dataset
-from tqdm import tqdm
-from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PrinterCallback, set_seed
 from trl import GRPOConfig
 
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import freeze_vision
-from vqa_lib.models.loading import QUANTIZATIONS, load_model, lora_config
+from vqa_lib.models.loading import QUANTIZATIONS, lora_config
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import Pair, Question, ScoredClip
+from vqa_lib.training.common import (
+    LogFile,
+    NoLastCheckpoint,
+    Progress,
+    check_files,
+    drop_torn_checkpoints,
+    keep_model,
+    last_checkpoint,
+    read_log,
+    start_model,
+    visuals_of,
+    widen_what_learns,
+)
 from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer
 from vqa_lib.training.processes import check_processes, launch
 from vqa_lib.training.rows import training_rows
-from vqa_lib.video import FramePolicy, check_readable
+from vqa_lib.video import FramePolicy
+
+__all__ = ["GRPOSettings", "Job", "grpo_config", "read_log", "train_grpo", "train_here"]
 
 
 @dataclass(frozen=True)
@@ -108,69 +117,6 @@ class Job:
     cache: FrameCache
 
 
-class LogFile(TrainerCallback):
-    """Every logged step as a line of JSON; a resumed run first drops the lines its checkpoint does not know of."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
-            _write(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero and "loss" in logs:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-
-
-class Progress(TrainerCallback):
-    """One plain progress bar; widgets and growing tables do not survive in executed notebooks."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc="GRPO",
-            unit="step",
-            mininterval=5,
-            disable=not state.is_world_process_zero,
-        )
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if "reward" in logs:
-            self.bar.set_postfix_str(f"reward {logs['reward']:.3f}", refresh=False)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.bar.update()
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self.bar.close()
-
-
-class NoLastCheckpoint(TrainerCallback):
-    """The last step's weights are the model itself; going on from a checkpoint there, the Trainer would do one more."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step >= state.max_steps:
-            control.should_save = False
-
-
-def read_log(path: str | Path) -> list[dict]:
-    """The lines of a log file; a last line torn by a crash is left out."""
-    path = Path(path)
-    lines = path.read_text().splitlines() if path.exists() else []
-    entries = []
-    for number, line in enumerate(lines):
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number != len(lines) - 1:
-                raise ValueError(f"{path}, line {number + 1}: not JSON") from None
-    return entries
-
-
 def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
     """TRL's configuration for our settings: the papers' plain GRPO, everything that could surprise switched off."""
     on_gpu = torch.cuda.is_available()
@@ -212,21 +158,6 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
     )
 
 
-def weights_dtype(settings: GRPOSettings) -> str:
-    """What a model's weights are loaded in: float32 where they learn, `dtype` below adapters, which are float32.
-
-    Steps of 1e-6, or of 1e-5 on weights of 1e-2, are lost in bfloat16.
-    """
-    return settings.dtype if settings.lora_rank else "float32"
-
-
-def widen_what_learns(model) -> None:
-    """Keep in float32 what learns: TRL makes the adapters of a 4-bit model bfloat16."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-
-
 def train_grpo(
     model_path: str | Path,
     records: list[ScoredClip | Pair | Question],
@@ -259,10 +190,7 @@ def train_grpo(
     training_rows(records, recipe)  # what does not fit the recipe is told now
     if recipe.contrast and settings.contrast < 1:
         raise ValueError(f"the recipe compares with perturbed frames: contrast must be >= 1, got {settings.contrast}")
-    files = list(dict.fromkeys((path, record.kind) for record in records for path in record.paths))
-    if unreadable := check_readable(files):
-        listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
-        raise ValueError(f"{len(unreadable)} of {len(files)} files cannot be read:\n{listed}")
+    check_files(records)
     if settings.processes > 1:
         check_processes(settings.processes, settings.accelerate_config, adapters=settings.lora_rank > 0)
     output.mkdir(parents=True, exist_ok=True)
@@ -273,11 +201,6 @@ def train_grpo(
     else:
         train_here(job)
     return trained
-
-
-def visuals_of(record: ScoredClip | Pair | Question, policy: FramePolicy, cache: FrameCache) -> list:
-    """What a record's question shows: (frames, kind) of its image or video, or of both videos."""
-    return [(cache.get(path, record.kind, policy), record.kind) for path in record.paths]
 
 
 def train_here(job: Job) -> None:
@@ -293,7 +216,7 @@ def train_here(job: Job) -> None:
 def _train(job: Job, config: GRPOConfig) -> None:
     settings, records, output, trained = job.settings, job.records, job.output, job.output / "model"
     set_seed(settings.seed)  # new adapters are drawn from the global state
-    model, processor = _start(job, config)
+    model, processor = start_model(job.model_path, settings, output, config)
     model.config.use_cache = True
     if not settings.train_vision:
         freeze_vision(model)
@@ -303,7 +226,7 @@ def _train(job: Job, config: GRPOConfig) -> None:
         train_dataset=Dataset.from_list(training_rows(records, job.recipe)),
         processing_class=processor,
         peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
-        callbacks=[LogFile(output / "log.jsonl"), Progress(), NoLastCheckpoint()],
+        callbacks=[LogFile(output / "log.jsonl"), Progress("GRPO", "reward"), NoLastCheckpoint()],
         recipe=job.recipe,
         read_visuals=lambda number: visuals_of(records[number], job.policy, job.cache),
         contrast_generations=settings.contrast,
@@ -312,50 +235,6 @@ def _train(job: Job, config: GRPOConfig) -> None:
         vllm=settings.vllm,
     )
     widen_what_learns(trainer.model)
-    checkpoints = output / "checkpoints"
     trainer.remove_callback(PrinterCallback)  # the log file has what it would print
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
-    trainer.save_model(str(trained))
-    if trainer.is_world_process_zero():
-        processor.save_pretrained(trained)
-        facts = {"base": job.model_path, "settings": asdict(settings)}
-        _write(trained / "trained.json", json.dumps(facts, indent=2))
-
-
-def _start(job: Job, config: GRPOConfig):
-    """The model that training starts from, and its processor."""
-    settings, start = job.settings, job.output / "start"
-    quantize = settings.quantize or None
-    kept_in = weights_dtype(settings)
-    if not (Path(job.model_path) / "adapter_config.json").exists():
-        return load_model(job.model_path, kept_in, quantize=quantize)
-    # TRL's reference model and a new adapter both name their base by its folder: give the merged model one.
-    with config.main_process_first(local=False, desc="merging the adapter"):
-        if config.process_index == 0:
-            model, processor = load_model(job.model_path, kept_in)
-            model.save_pretrained(start)
-            processor.save_pretrained(start)
-            del model
-    return load_model(start, kept_in, quantize=quantize)
-
-
-def drop_torn_checkpoints(folder: Path) -> None:
-    """Remove what a killed run left half written: the Trainer takes the newest folder, whole or not.
-
-    It writes the state last; only the other processes' random states may still be missing their end then.
-    """
-    for checkpoint in folder.glob("checkpoint-*"):
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
-            whole = all(map(zipfile.is_zipfile, checkpoint.glob("rng_state*.pth")))
-        except (OSError, ValueError):
-            whole = False
-        if not whole:
-            shutil.rmtree(checkpoint)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    trainer.train(resume_from_checkpoint=last_checkpoint(output / "checkpoints"))
+    keep_model(trainer, processor, trained, job.model_path, settings)
