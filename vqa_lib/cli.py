@@ -1,4 +1,4 @@
-"""The command `vqa`: run, plan or show a notebook, make a paper's tables, look data over, write miniatures, score, merge, judge scores.
+"""The command `vqa`: run, plan or show a notebook, make tables, look data over, write miniatures, score, merge, judge.
 
 Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
 """
@@ -74,7 +74,7 @@ def tables(
     cores: Annotated[int, typer.Option(min=1, help="CPU cores; a tiny run takes one.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
 ) -> None:
-    """Make every table and figure of a paper: runs what is not done yet, in the right order, and goes on after a kill."""
+    """Make every table and figure of a paper: what is not done yet is run, in the right order."""
     from vqa_lib.paths import shown
     from vqa_lib.workflow import make_tables
 

@@ -1,4 +1,4 @@
-"""Which runs the tables of a paper are made from: data (`params/tables/<paper>.yaml`), read by the Snakefile and tables.
+"""Which runs the tables of a paper are made from: `params/tables/<paper>.yaml`, read by the Snakefile and by tables.
 
 A run is named there once; its folder follows from the notebook, the profile and the seed, so that whoever orders runs
 and whoever reads them mean the same folder. Nothing here imports torch: a call that finds nothing to do takes seconds.
@@ -173,7 +173,7 @@ def make_tables(paper: str, profile: str, seeds: Sequence[int], cores: int, dry_
         raise RunError(f"no table of {paper} can be made yet")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project() / "Snakefile")]
     command += ["--directory", str(project()), "--cores", str(cores), "--resources", "gpu=1", "--keep-going"]
-    # Time stamps only: a run is bound to its parameters by its folder's name, and a comment in the code changes nothing.
+    # Time stamps only: a run is bound to its parameters by its folder's name; a comment in the code changes nothing.
     command += ["--rerun-triggers", "mtime", "--rerun-incomplete"]
     # Snakemake's own lock outlives a killed process; this one does not.
     command += ["--nolock", *(["--dry-run"] if dry_run else ["--quiet", "rules", "host"])]
