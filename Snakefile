@@ -29,7 +29,7 @@ for run in planned:
             str(run.path / "DONE"),
         params:
             command=shlex.join([sys.executable, "-m", "vqa_lib.cli", *run.command[1:]]),
-        threads: run.params["threads"]
+        threads: run.params.get("threads", 1)
         resources:
             # `vqa tables` grants one: on a GPU profile one run at a time, whether it takes one GPU or all.
             gpu=0 if run.is_table or run.profile == "tiny" else 1,
