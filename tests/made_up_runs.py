@@ -1,6 +1,7 @@
 """Run folders that nobody ran: what the stages of VQ-Insight leave behind, made up from random numbers in seconds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def write_run(name, seed, profile="tiny"):
         elif name.startswith("natural"):
             rows, measure = list(natural_rows(20 * noise, seed)), tables.measure
         else:
-            rows, measure = list(pair_rows(noise, seed, made_up_pairs(planned.params))), tables.measure_pairs
+            rows, measure = list(pair_rows(noise, seed, made_up_pairs())), tables.measure_pairs
         write_rows(run, model, rows)
         measured += measure(pd.DataFrame(rows), model, resamples=50)
     metrics = {"metrics": measured}
@@ -79,13 +80,12 @@ def write_run(name, seed, profile="tiny"):
     return run
 
 
-def made_up_pairs(params):
-    """Pairs of the miniature that the run would have been tested on, and as many of GenAI-Bench by name only."""
-    folder = resolve(params.get("data", "data/generated"))
+def made_up_pairs():
+    """Pairs of the miniature that stage 2 would have been tested on, and as many of GenAI-Bench by name only."""
+    folder = resolve("data/generated")
     write_miniature(folder, scale=1, seed=0, names=["visionreward"])
     pairs = load_pairs("visionreward_pairs", folder / "visionreward", "test")
-    votes = [type("Vote", (), {**vars(pair), "dataset": "genai_bench"}) for pair in pairs]
-    return pairs + votes
+    return pairs + [replace(pair, dataset="genai_bench") for pair in pairs]
 
 
 def generator_rows(run, seed):

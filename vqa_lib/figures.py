@@ -164,7 +164,7 @@ def draw_intervals(measured: pd.DataFrame, title: str) -> Figure:
         # A percentile interval need not hold the value: tau, a maximum over thresholds, grows when rows are repeated.
         reach = [(part["value"] - part["low"]).clip(lower=0), (part["high"] - part["value"]).clip(lower=0)]
         axis.errorbar(place, part["value"], yerr=reach, fmt="o", color=COLOURS[number % len(COLOURS)], label=model)
-    axis.set_xticks(range(len(datasets)), datasets)
+    axis.set_xticks(range(len(datasets)), [name.replace("/", "/\n") for name in datasets])
     axis.set_title(title)
     _legend_beside(axis)
     figure.tight_layout()

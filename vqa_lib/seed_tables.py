@@ -18,6 +18,7 @@ from vqa_lib.vbench import read_vbench, vbench_averages
 from vqa_lib.workflow import finished_run
 
 PAPER_NAMES = {"genai_bench/test": "genai_bench/votes"}  # the papers' tables hold two sets called GenAI-Bench
+CLIP = ["dataset", "split", "name"]
 PERCENT = ("tau", "diff")  # printed so by the papers
 
 
@@ -133,23 +134,20 @@ def paired_differences(
     for row, name in others.items():
         for seed in seeds:
             tables = [_after(paper, run, profile, seed) for run in (whole, name)]
-            for place in tables[0].index.droplevel("name").unique():
-                one, other = (table.loc[[place] if isinstance(place, str) else place] for table in tables)
-                if not one.index.equals(other.index):
-                    raise ValueError(
-                        f"{whole} and {name} (seed {seed}) were tested on different clips of {'/'.join(place)}"
-                    )
+            if not tables[0][CLIP].equals(tables[1][CLIP]):
+                raise ValueError(f"{whole} and {name} (profile {profile}, seed {seed}) were tested on different clips")
+            for (dataset, split), one in tables[0].groupby(["dataset", "split"]):
+                other = tables[1].loc[one.index]
                 for metric in metrics:
-                    dataset, difference = _difference("/".join(place), one, other, metric)
-                    found.append(
-                        {"row": row, "seed": seed, "dataset": dataset, "metric": metric, **difference, "n": len(one)}
-                    )
+                    place, difference = _difference(f"{dataset}/{split}", one, other, metric)
+                    where = {"row": row, "seed": seed, "dataset": place, "metric": metric}
+                    found.append({**where, **difference, "n": len(one)})
     return pd.DataFrame(found)
 
 
 def _after(paper: str, name: str, profile: str, seed: int) -> pd.DataFrame:
     table = predictions_table(finished_run(paper, name, profile, seed).path / "predictions" / "after.jsonl")
-    return table.set_index(["dataset", "split", "name"]).sort_index()
+    return table.sort_values(CLIP, ignore_index=True)
 
 
 def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str) -> tuple[str, dict]:
@@ -158,7 +156,7 @@ def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str)
         margins = [table["difference"].astype(float) for table in (one, other)]
         found = paired_bootstrap_pairs(*margins, labels, metric)
         return PAPER_NAMES.get(place, place), found._asdict()
-    parts = [by_dimension(table.reset_index()) for table in (one, other)]
+    parts = [by_dimension(table) for table in (one, other)]
     predictions = [{name: part["prediction"] for name, part in dimensions.items()} for dimensions in parts]
     targets = {name: part["target"] for name, part in parts[0].items()}
     found = paired_bootstrap_dimensions(*predictions, targets, metric)
