@@ -1,4 +1,4 @@
-# make quickstart | make test | make lock          (make help lists them)
+# make quickstart | make tables | make test | make lock          (make help lists them)
 PYTHON ?= python3
 VENV := .venv
 UV := .tools/bin/uv
@@ -8,10 +8,17 @@ RUN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help quickstart test bench lint lab lock clean
+# What `make tables` makes: whose tables, at which size, with which seeds, on how many CPU cores.
+PAPER ?= vq_insight
+PROFILE ?= tiny
+SEEDS ?= 0
+CORES ?= 1
+
+.PHONY: help quickstart tables test bench lint lab lock clean
 
 help:
 	@echo "make quickstart   install, then teach a tiny model to score video quality (minutes, CPU)"
+	@echo "make tables PAPER=vq_insight PROFILE=tiny [SEEDS=\"0 1 2\"] [CORES=2]   every table and figure of a paper"
 	@echo "make test         install, then run the tests"
 	@echo "make bench        install, then measure speed against stock TRL and plain transformers (20 minutes)"
 	@echo "make lab          install, then open the notebooks in JupyterLab"
@@ -20,6 +27,9 @@ help:
 
 quickstart: $(VENV)/ready
 	$(RUN)/vqa run 00_quickstart --profile tiny
+
+tables: $(VENV)/ready
+	$(RUN)/vqa tables "$(PAPER)" --profile "$(PROFILE)" --seeds "$(SEEDS)" --cores "$(CORES)"
 
 test: $(VENV)/ready
 	$(RUN)/python -m pytest

@@ -45,6 +45,42 @@ def test_a_run_opened_again_is_unfinished_and_can_be_finished_again():
     assert json.loads((run.path / "metrics.json").read_text()) == {"srcc": 0.6}
 
 
+def test_other_inputs_empty_the_folder_and_the_same_ones_do_not(capsys):
+    run = start_run("paper/stage", PARAMS, {"model": "old", "data": "same"})
+    for part in ("trained.json", "model/weights", "predictions/after.jsonl", "executed.ipynb", "papermill.log"):
+        run.file(part).write_text("made from the old model")
+    run.finish({"srcc": 0.5})
+    capsys.readouterr()
+
+    start_run("paper/stage", PARAMS, {"model": "old", "data": "same"})
+    assert (run.path / "trained.json").exists()
+    assert capsys.readouterr().out == ""
+
+    start_run("paper/stage", PARAMS, {"model": "new", "data": "same"})
+    assert (
+        "paper/stage: its inputs have changed since it was last run (model): starting afresh" in capsys.readouterr().out
+    )
+    # The last two belong to the execution that is under way.
+    left = {"executed.ipynb", "papermill.log", "params.json", "provenance.json"}
+    assert {path.name for path in run.path.iterdir()} == left
+    assert json.loads((run.path / "provenance.json").read_text())["inputs"] == {"model": "new", "data": "same"}
+
+
+def test_an_interrupted_deletion_is_gone_on_with(monkeypatch):
+    run = start_run("paper/stage", PARAMS, {"model": "old"})
+    run.file("model", "weights").write_text("old")
+    run.file("predictions", "after.jsonl").write_text("old")
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("vqa_lib.results.shutil.rmtree", killed)
+        start_run("paper/stage", PARAMS, {"model": "new"})
+    start_run("paper/stage", PARAMS, {"model": "new"})
+    assert {path.name for path in run.path.iterdir()} == {"params.json", "provenance.json"}
+
+
 def test_a_missing_run_says_what_to_run():
     start_run("paper/stage", PARAMS).finish({})
     with pytest.raises(RunError, match="no finished run of paper/stage with seed=1; make one with: vqa run"):

@@ -1,4 +1,4 @@
-"""The command `vqa`: run, plan or show a notebook, look data over, write miniatures, score, merge, judge scores.
+"""The command `vqa`: run, plan or show a notebook, make tables, look data over, write miniatures, score, merge, judge.
 
 Heavy modules are imported inside the commands, so that `vqa --help` and slips of the pen are answered at once.
 """
@@ -61,6 +61,28 @@ def run(
     for title, pattern in (("tables", "*.md"), ("figures", "*.png")):
         if found := sorted(folder.glob(f"{title}/**/{pattern}")):
             typer.echo("\n".join([f"{title}:", *(f"  {path}" for path in found)]))
+
+
+@app.command()
+@user_errors()
+def tables(
+    paper: Annotated[str, typer.Argument(help="A file in params/tables, such as vq_insight.")],
+    profile: Profile = "tiny",
+    seeds: Annotated[
+        str, typer.Option(help="Whole numbers with blanks between them; every run is made for each.")
+    ] = "0",
+    cores: Annotated[int, typer.Option(min=1, help="CPU cores; a tiny run takes one.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
+) -> None:
+    """Make every table and figure of a paper: what is not done yet is run, in the right order."""
+    from vqa_lib.paths import shown
+    from vqa_lib.workflow import make_tables
+
+    if not all(seed.isdecimal() for seed in seeds.split()):
+        raise typer.BadParameter(f"seeds: expected whole numbers with blanks between them, found {seeds!r}")
+    made = make_tables(paper, profile, [int(seed) for seed in seeds.split()], cores, dry_run)
+    if not dry_run:
+        typer.echo("\n".join(f"{run.name}: {shown(run.path)}" for run in made))
 
 
 @app.command()

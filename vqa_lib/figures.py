@@ -120,6 +120,27 @@ def draw_clips(frames: list[np.ndarray], captions: list[str], title: str) -> Fig
     return figure
 
 
+def draw_responses(frames: list[np.ndarray], responses: pd.DataFrame, title: str) -> Figure:
+    """A pair's two clips as frame strips (T, H, W, 3); below, what each judge said (judge, answer, response)."""
+    figure = plt.figure(figsize=(10, 5.5))
+    grid = figure.add_gridspec(3, len(responses), height_ratios=[1, 1, 1.6])
+    for number, (pixels, name) in enumerate(zip(frames, ("Video A (first)", "Video B (second)"), strict=True)):
+        axis = figure.add_subplot(grid[number, :])
+        axis.imshow(np.concatenate(list(pixels), axis=1), interpolation="nearest")
+        axis.set_title(name, fontsize=9, loc="left")
+        axis.axis("off")
+    for number, row in enumerate(responses.to_dict("records")):
+        axis = figure.add_subplot(grid[2, number])
+        chosen = "no readable choice" if pd.isna(row["answer"]) else f"chooses {row['answer']}"
+        axis.set_title(f"{row['judge']}: {chosen}", fontsize=9, loc="left")
+        said = "\n".join(textwrap.wrap(row["response"], 110 // len(responses)))
+        # `$` would begin a formula, and a response is the model's own text.
+        axis.text(0, 1, said.replace("$", r"\$"), fontsize=8, va="top", transform=axis.transAxes)
+        axis.axis("off")
+    figure.suptitle(title.replace("$", r"\$"), fontsize=10)
+    return figure
+
+
 def draw_losses(losses: pd.DataFrame, title: str, window: int = 20) -> Figure:
     """Training loss against the step, one panel a phase (columns phase, step, loss; running mean)."""
     phases = list(dict.fromkeys(losses["phase"]))
@@ -140,9 +161,10 @@ def draw_intervals(measured: pd.DataFrame, title: str) -> Figure:
     for number, model in enumerate(models):
         part = measured[measured["model"] == model].set_index("dataset").reindex(datasets)
         place = np.arange(len(datasets)) + 0.7 * ((number + 0.5) / len(models) - 0.5)
-        reach = [part["value"] - part["low"], part["high"] - part["value"]]
+        # A percentile interval need not hold the value: tau, a maximum over thresholds, grows when rows are repeated.
+        reach = [(part["value"] - part["low"]).clip(lower=0), (part["high"] - part["value"]).clip(lower=0)]
         axis.errorbar(place, part["value"], yerr=reach, fmt="o", color=COLOURS[number % len(COLOURS)], label=model)
-    axis.set_xticks(range(len(datasets)), datasets)
+    axis.set_xticks(range(len(datasets)), [name.replace("/", "/\n") for name in datasets])
     axis.set_title(title)
     _legend_beside(axis)
     figure.tight_layout()

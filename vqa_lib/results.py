@@ -11,17 +11,18 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from vqa_lib import __version__
 from vqa_lib.paths import project, results
 
+# What the execution that opens a run writes to itself; all else in a run folder comes from its inputs.
+WRITTEN_BY_EXECUTION = ("executed.ipynb", "papermill.log")
 LIBRARIES = ["torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "av", "numpy", "scipy", "pandas"]
 
 
@@ -81,18 +82,44 @@ def start_run(notebook: str, params: dict, inputs: dict | None = None) -> RunFol
     """Open the run folder for these params and record where the run comes from; it is not done until `finish`.
 
     A notebook executed by hand once more opens the same folder: training and scoring find their work there.
-    inputs: digests of what the run reads (data sets, models), for the record.
+    inputs: digests of what the run reads (data sets, models). Where the folder was made from others (the stage before
+    was trained anew), what came from them is deleted, and a printed line says so.
     """
+    inputs = inputs or {}
     run = RunFolder(run_path(notebook, params), params)
     run.path.mkdir(parents=True, exist_ok=True)
     (run.path / "DONE").unlink(missing_ok=True)
+    recorded = _recorded_inputs(run.path)
+    if recorded is not None and recorded != inputs:
+        changed = sorted(name for name in {*recorded, *inputs} if recorded.get(name) != inputs.get(name))
+        print(f"{notebook}: its inputs have changed since it was last run ({', '.join(changed)}): starting afresh")
+        _empty(run.path)
     write_json(run.path / "params.json", params)
-    write_json(run.path / "provenance.json", provenance(inputs or {}))
+    write_json(run.path / "provenance.json", provenance(inputs))
     return run
+
+
+def _recorded_inputs(folder: Path) -> dict | None:
+    """What a run folder was made from; None where nobody began to."""
+    record = folder / "provenance.json"
+    return json.loads(record.read_text())["inputs"] if record.exists() else None
+
+
+def _empty(folder: Path) -> None:
+    """Delete a run, the record of its inputs last: killed in between, the next start finds it and goes on deleting."""
+    kept = (*WRITTEN_BY_EXECUTION, "provenance.json")
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name not in kept:
+            path.unlink()
+    (folder / "provenance.json").unlink()
 
 
 def provenance(inputs: dict) -> dict:
     """Code version, libraries, device and inputs of a run."""
+    import torch  # takes seconds, and whoever only asks where runs lie need not wait for it
+
     return {
         "code": {"version": __version__, **_git()},
         "python": platform.python_version(),

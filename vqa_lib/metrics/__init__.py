@@ -17,6 +17,7 @@ from vqa_lib.metrics.averages import (
     dimension_metrics,
     overall,
     overall_metrics,
+    paired_bootstrap_dimensions,
     score_metrics,
 )
 from vqa_lib.metrics.correlations import krcc, paired_bootstrap, plcc, share_above, srcc
@@ -49,6 +50,7 @@ __all__ = [
     "overall_metrics",
     "pair_metrics",
     "paired_bootstrap",
+    "paired_bootstrap_dimensions",
     "paired_bootstrap_pairs",
     "parse_failures",
     "plcc",

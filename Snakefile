@@ -1,0 +1,37 @@
+"""The order of the notebooks: one rule a run of `params/tables/<paper>.yaml`. Called by `vqa tables` (`make tables`).
+
+A rule's output is the DONE marker of the run folder alone: Snakemake deletes the outputs of a job before it starts and
+when it fails, and checkpoints and predictions must outlive both.
+"""
+
+import shlex
+import sys
+
+from vqa_lib.workflow import planned_runs
+
+planned, _ = planned_runs(config["paper"], config["profile"], [int(seed) for seed in config["seeds"]])
+
+
+rule tables:
+    input:
+        [str(run.path / "DONE") for run in planned if run.is_table],
+    localrule: True
+
+
+for run in planned:
+
+    rule:
+        name:
+            run.name
+        input:
+            [str(folder / "DONE") for folder in run.needs],
+        output:
+            str(run.path / "DONE"),
+        params:
+            command=shlex.join([sys.executable, "-m", "vqa_lib.cli", *run.command[1:]]),
+        threads: run.params.get("threads", 1)
+        resources:
+            # `vqa tables` grants one: on a GPU profile one run at a time, whether it takes one GPU or all.
+            gpu=0 if run.is_table or run.profile == "tiny" else 1,
+        shell:
+            "{params.command}"

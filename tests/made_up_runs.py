@@ -1,0 +1,106 @@
+"""Run folders that nobody ran: what the stages of VQ-Insight leave behind, made up from random numbers in seconds."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from vqa_lib import tables
+from vqa_lib.datasets import load_pairs
+from vqa_lib.miniature import write_miniature
+from vqa_lib.miniature.distortions import encode_video
+from vqa_lib.paths import resolve
+from vqa_lib.results import RunFolder, write_json
+from vqa_lib.workflow import planned_run
+
+DIMENSIONS = ("spatial", "temporal", "consistency")
+# By how far a made-up judge misses: the whole method least of all.
+NOISE = {"multi_dim": 10, "preference": 0.5, "united": 0.3}
+MEASURES = ("overall", "visual quality", "temporal consistency", "alignment")
+
+
+def write_rows(run, name, rows):
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    run.file("predictions", f"{name}.jsonl").write_text(text)
+
+
+def dimension_rows(noise, seed, number=40):
+    truth, random = np.random.default_rng(0), np.random.default_rng([seed, 1])
+    for index in range(number):
+        row = {"dataset": "lgvq", "split": "test", "name": f"c{index}", "response": "<think>x</think>"}
+        for name in DIMENSIONS:
+            row[f"target_{name}"] = truth.uniform(0, 100)
+            row[f"prediction_{name}"] = row[f"target_{name}"] + random.normal(0, noise)
+        yield row
+
+
+def natural_rows(noise, seed, number=40):
+    truth, random = np.random.default_rng(0), np.random.default_rng([seed, 1])
+    for index in range(number):
+        target = truth.uniform(0, 100)
+        row = {"dataset": "lsvq", "split": "test", "name": f"c{index}", "response": "<think>x</think>"}
+        yield row | {"mos": target, "target": target, "prediction": target + random.normal(0, noise)}
+
+
+def pair_rows(noise, seed, pairs):
+    random = np.random.default_rng([seed, 1])
+    for pair in pairs:
+        lean = {"first": 1, "second": -1}.get(pair.preference, 0)
+        answers = ["first" if lean + random.normal(0, 2 * noise) > 0 else "second" for _ in range(2)]
+        row = {"dataset": pair.dataset, "split": pair.split, "name": pair.name, "preference": pair.preference}
+        row |= {"answer": answers[0], "swapped_answer": answers[1]}
+        row["difference"] = sum(1 if answer == "first" else -1 for answer in answers) / 2
+        response = "<think>blur, $flicker$ </think> <answer>Video A</answer>"
+        yield row | {"response": response, "swapped_response": response}
+
+
+def write_run(name, seed, profile="tiny"):
+    """A finished run of that name in params/tables/vq_insight.yaml."""
+    planned = planned_run("vq_insight", name, profile, seed)
+    run = RunFolder(planned.path, planned.params)
+    run.path.mkdir(parents=True, exist_ok=True)
+    measured = []
+    for model, factor in (("before", 4), ("after", 1)):
+        noise = factor * NOISE.get(name, 1.5 * NOISE.get(name.split("_sft")[0], 20 if "multi" in name else 0.8))
+        if name.startswith("multi_dim"):
+            rows, measure = list(dimension_rows(noise, seed)), tables.measure
+        elif name.startswith("natural"):
+            rows, measure = list(natural_rows(20 * noise, seed)), tables.measure
+        else:
+            rows, measure = list(pair_rows(noise, seed, made_up_pairs())), tables.measure_pairs
+        write_rows(run, model, rows)
+        measured += measure(pd.DataFrame(rows), model, resamples=50)
+    metrics = {"metrics": measured}
+    if name == "united":
+        metrics["generator"] = generator_rows(run, seed)
+    write_json(run.path / "params.json", planned.params)
+    write_json(run.path / "metrics.json", metrics)
+    write_json(run.path / "DONE", {})
+    return run
+
+
+def made_up_pairs():
+    """Pairs of the miniature that stage 2 would have been tested on, and as many of GenAI-Bench by name only."""
+    folder = resolve("data/generated")
+    write_miniature(folder, scale=1, seed=0, names=["visionreward"])
+    pairs = load_pairs("visionreward_pairs", folder / "visionreward", "test")
+    return pairs + [replace(pair, dataset="genai_bench") for pair in pairs]
+
+
+def generator_rows(run, seed):
+    random = np.random.default_rng(seed)
+    clips = [f"clip_{number}.mp4" for number in range(4)]
+    prompts = pd.DataFrame({"file": clips, "prompt": [f"a red ball, number {number}" for number in range(4)]})
+    prompts.to_csv(run.file("clips", "prompts.csv"), index=False)
+    rows = []
+    for model in ("base", "dpo", "united"):
+        for clip in clips:
+            pixels = random.integers(0, 256, (8, 32, 48, 3), dtype=np.uint8)
+            run.file("clips", model, clip).write_bytes(encode_video(pixels, {}))
+        for measure in MEASURES:
+            value = random.uniform(0.3, 0.8)
+            rows.append(
+                {"model": model, "measure": measure, "value": value, "low": value - 0.1, "high": value + 0.1, "n": 20}
+            )
+    return rows

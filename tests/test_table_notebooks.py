@@ -1,0 +1,110 @@
+"""The notebooks of VQ-Insight's tables and figures, executed on made-up runs of two seeds."""
+
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from made_up_runs import write_run
+from test_params import write_notebook
+
+from vqa_lib.paths import PACKAGE
+from vqa_lib.results import RunError
+from vqa_lib.run_notebook import run_notebook
+from vqa_lib.workflow import read_tables_file
+
+ROOT = PACKAGE.parent
+STAGE_CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
+# Stages whose notebook another branch writes: their parameters are enough to know their run folders.
+STAGES = {"baseline_sft": f'{STAGE_CELL}\ntask: str = "natural"', "stage3_united": f"{STAGE_CELL}\nlength: bool = True"}
+# Notebook -> the tables and figures that it must save.
+TABLES = {
+    "vq_insight/table1_preference": ["table1", "order_bias", "diff"],
+    "vq_insight/table2_multi_dim": ["table2", "srcc"],
+    "vq_insight/table4_ablation": ["table4", "whole_against_rows", "agreement", "srcc"],
+    "vq_insight/table5_ablation": ["table5", "whole_against_rows", "agreement", "diff"],
+    "vq_insight/table6_generator": ["generator", "table6"],
+    "vq_insight/figure3_reasoning": ["reasoning", "right"],
+    "vq_insight/figure4_frames": ["frames", "clips"],
+}
+SEEDS = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A checkout with all notebooks, results of two made-up seeds of every run, and nothing of this machine's."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "params"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name, cell in STAGES.items():
+        path = folder / "notebooks" / "vq_insight" / f"{name}.ipynb"
+        if not path.exists():
+            write_notebook(path, cell)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VQA_PROJECT", str(folder))
+        patch.setenv("VQA_RESULTS", str(folder / "results"))
+        patch.setenv("VQA_CACHE", str(folder / "cache"))
+        for name in read_tables_file("vq_insight")["runs"]:
+            if name not in ("warm_up", "natural", "natural_sft"):
+                for seed in SEEDS:
+                    write_run(name, seed)
+        yield folder
+
+
+@pytest.mark.parametrize("notebook", TABLES)
+def test_table_notebook_runs(notebook, project):
+    run = run_notebook(notebook, overrides=["seeds=[0, 1]"])
+    for name in TABLES[notebook]:
+        saved = {path.suffix for path in run.glob(f"*/{name}.*")}
+        assert saved in ({".csv", ".md", ".tex"}, {".csv", ".pdf", ".png"}, {".csv", ".md", ".tex", ".pdf", ".png"})
+    assert list(run.glob("figures/*.png"))
+    assert json.loads((run / "metrics.json").read_text())["runs"]
+    if notebook.startswith("vq_insight/table"):
+        assert "Profile: tiny." in (run / "tables" / f"{TABLES[notebook][0]}.md").read_text()
+
+
+def table(notebook, name):
+    run = run_notebook(notebook, overrides=["seeds=[0, 1]"])
+    return pd.read_csv(run / "tables" / f"{name}.csv", dtype=str, keep_default_na=False)
+
+
+def test_a_row_a_seed_and_the_mean_stand_below_the_papers(project):
+    shown = table("vq_insight/table1_preference", "table1")
+    assert len(shown[shown["whose"] == "VQ-Insight, Table 1"]) == 8 * 2
+    ours = shown[(shown["method"] == "VQ-Insight (stage 2)") & (shown["metric"] == "tau")]
+    assert ours["whose"].unique().tolist() == ["ours, tiny"]
+    assert ours["seed"].tolist() == ["0", "1", "mean of 2"]
+    for column in ("genai_bench/votes", "visionreward_pairs/test"):
+        assert all(re.fullmatch(r"\d+\.\d\d [\[(].*[\])], n = \d+", cell) for cell in ours[column])
+    mean, *single = (float(cell.split()[0]) for cell in ours["genai_bench/votes"][::-1])
+    assert mean == pytest.approx(sum(single) / 2, abs=0.02)
+    assert shown["method"].nunique() == 8 + 5
+
+
+def test_the_ablation_says_which_signs_agree(project):
+    run = run_notebook("vq_insight/table4_ablation", overrides=["seeds=[0, 1]"])
+    words = json.loads((run / "metrics.json").read_text())["in words"]
+    # The made-up whole misses by half as much as the made-up rows.
+    assert words.splitlines()[0].startswith("(a) without warm-up: agrees with the paper's sign in PLCC, KRCC, SRCC")
+    differences = table("vq_insight/table4_ablation", "whole_against_rows")
+    assert len(differences) == 3 * 3 * len(SEEDS)
+    assert set(differences["n"]) == {"40"}
+
+
+def test_vbench_results_stand_beside_the_papers(project, tmp_path):
+    from vqa_lib.vbench import QUALITY, SEMANTIC
+
+    for model in ("base", "dpo", "united"):
+        (tmp_path / model).mkdir()
+        scores = {name: [high, []] for name, (_, high) in {**QUALITY, **SEMANTIC}.items()}
+        (tmp_path / model / "results_eval_results.json").write_text(json.dumps(scores))
+    run = run_notebook("vq_insight/table6_generator", overrides=[f"vbench={tmp_path}"])
+    shown = pd.read_csv(run / "tables" / "table6.csv", dtype=str)
+    assert shown[shown["whose"] == "ours, tiny"]["overall"].tolist() == ["1.0000"] * 3
+    assert shown.loc[shown["method"] == "VQ-Insight", "overall"].tolist() == ["0.8185"]
+
+
+def test_a_missing_run_is_one_line_with_its_command(project):
+    with pytest.raises(RunError, match="vqa run vq_insight/stage2_multi_dim --profile tiny -p seed=7"):
+        run_notebook("vq_insight/table2_multi_dim", overrides=["seeds=[7]"])

@@ -1,0 +1,196 @@
+"""`vqa tables`: the right runs in the right order, nothing twice, on after a kill. Real Snakemake, real kernels."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_params import write_notebook
+
+from vqa_lib.params import ParamsError
+from vqa_lib.paths import PACKAGE
+from vqa_lib.results import RunError, finished_runs
+from vqa_lib.workflow import finished_run, planned_runs, read_tables_file
+
+ROOT = PACKAGE.parent
+CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
+TABLES = """runs:
+  first: {notebook: paper/stage_one}
+  second: {notebook: paper/stage_two, params: {bonus: false}, needs: [first]}
+tables:
+  table1: [second]
+  table2: [second]
+"""
+OPEN = """from vqa_lib.results import RunFolder, run_path, write_json
+run = RunFolder(run_path(NAME, PARAMS), PARAMS)
+write_json(run.file("params.json"), PARAMS)
+with run.file("began.txt").open("a") as file:
+    file.write("once more\\n")"""
+FINISH = 'import time\nwrite_json(run.path / "DONE", {"finished": time.time()})'
+# Killed at its first attempt, with a checkpoint written; at the second it finds that.
+SLOW = """import time
+if not (run.path / "checkpoint").exists():
+    (run.path / "checkpoint").write_text("half way")
+    time.sleep(100)"""
+
+
+def write_stage(project, name, cell, *sources):
+    names = [line.split(":")[0] for line in cell.splitlines()]
+    params = "{" + ", ".join(f'"{name}": {name}' for name in names) + "}"
+    opening = OPEN.replace("NAME", repr(f"paper/{name}")).replace("PARAMS", params)
+    write_notebook(project / "notebooks" / "paper" / f"{name}.ipynb", cell, opening, *sources, FINISH)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A checkout with two stages and a table; of another table the notebook is not written yet."""
+    monkeypatch.setenv("VQA_PROJECT", str(tmp_path))
+    monkeypatch.setenv("VQA_RESULTS", str(tmp_path / "results"))
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    (tmp_path / "params" / "tables").mkdir(parents=True)
+    (tmp_path / "params" / "tables" / "paper.yaml").write_text(TABLES)
+    write_stage(tmp_path, "stage_one", CELL)
+    write_stage(tmp_path, "stage_two", f"{CELL}\nbonus: bool = True", SLOW)
+    write_stage(tmp_path, "table1", f"{CELL}\nseeds: list[int] = [0]")
+    return tmp_path
+
+
+def call(*words, **options):
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "vqa_lib.cli", "tables", "paper", *words],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def finished(process):
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_two_seeds_are_planned_in_order(project):
+    planned, left_out = planned_runs("paper", "tiny", [0, 3])
+    assert [run.name for run in planned] == ["first_seed0", "first_seed3", "second_seed0", "second_seed3", "table1"]
+    assert left_out == {"table2": "paper/table2"}
+    first, _, second, _, table = planned
+    assert second.needs == (first.path,)
+    assert second.params["bonus"] is False
+    assert second.command == ["vqa", "run", "paper/stage_two", "--profile", "tiny", "-p", "seed=0", "-p", "bonus=false"]
+    assert len(table.needs) == 2
+    assert table.params["seeds"] == [0, 3]
+    output = finished(call("--seeds", "0 3", "--dry-run"))
+    assert "left out: table2 (there is no notebook paper/table2 yet)" in output
+    jobs = re.findall(r"^(?:local)?rule (\w+):", output, re.MULTILINE)
+    assert set(jobs) == {run.name for run in planned} | {"tables"}
+    assert max(jobs.index("first_seed0"), jobs.index("first_seed3")) < jobs.index("table1") < jobs.index("tables")
+    assert jobs.index("first_seed3") < jobs.index("second_seed3")
+    assert not (project / "results" / "paper").exists()
+
+
+def test_killed_and_called_again_it_completes_and_then_does_nothing(project):
+    interrupted = call()
+    stage_two = project / "results" / "paper" / "stage_two"
+    for _ in range(600):
+        if list(stage_two.glob("*/checkpoint")):
+            break
+        time.sleep(0.1)
+    os.killpg(interrupted.pid, signal.SIGKILL)
+    interrupted.communicate()
+    assert len(finished_runs("paper/stage_one")) == 1
+    with pytest.raises(
+        RunError, match=r"the run second of paper .* is not finished; make it with: vqa run paper/stage"
+    ):
+        finished_run("paper", "second", "tiny", 0)
+
+    output = finished(call())
+    assert "table1: results/paper/table1/tiny-seed0-" in output
+    second = finished_run("paper", "second", "tiny", 0)
+    assert (second.path / "began.txt").read_text().count("once more") == 2  # went on from its checkpoint
+    (one,) = finished_runs("paper/stage_one")
+    assert (one.path / "began.txt").read_text().count("once more") == 1  # was not made again
+    (table,) = finished_runs("paper/table1")
+
+    markers = {path: path.stat().st_mtime_ns for path in project.glob("results/**/DONE")}
+    assert len(markers) == 3
+    began = time.monotonic()
+    finished(call())
+    assert time.monotonic() - began < 20
+    assert {path: path.stat().st_mtime_ns for path in project.glob("results/**/DONE")} == markers
+
+    # A stage that was made anew makes what is behind it anew.
+    (second.path / "DONE").write_text("of another execution")
+    finished(call())
+    assert (table.path / "began.txt").read_text().count("once more") == 2
+    assert (second.path / "began.txt").read_text().count("once more") == 2
+
+
+def test_a_failed_run_is_one_line_and_leaves_its_folder(project):
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "(run.path / 'checkpoint').write_text('')\n1 / 0")
+    process = call()
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "error: paper/stage_two: cell [4] failed: ZeroDivisionError" in output
+    assert output.rstrip().endswith(
+        "not all tables of paper could be made: see above; the same command goes on from here"
+    )
+    assert list(project.glob("results/paper/stage_two/*/checkpoint"))
+    assert not list(project.glob("results/paper/stage_two/*/DONE"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("papers", "tiny", [0]), "no tables of a paper 'papers'; there are those of: paper"),
+        (("paper", "huge", [0]), "unknown profile 'huge'; the profiles are: tiny"),
+        (("paper", "tiny", []), "seeds: expected one or more different whole numbers"),
+        (("paper", "tiny", [1, 1]), "seeds: expected one or more different whole numbers"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_error(project, arguments, message):
+    with pytest.raises(ParamsError, match=message):
+        planned_runs(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("needs: [first]", "needs: [fist]", "second needs fist, which no run above it is called"),
+        ("needs: [first]", "need: [first]", "second: expected notebook, and maybe params and needs"),
+        ("bonus: false", "bonsu: false", "unknown parameter 'bonsu'; did you mean bonus"),
+        ("tables:", "table:", "expected the two keys runs and tables"),
+    ],
+)
+def test_a_slip_in_the_file_is_one_clear_error(project, old, new, message):
+    (project / "params" / "tables" / "paper.yaml").write_text(TABLES.replace(old, new))
+    with pytest.raises(ParamsError, match=message):
+        planned_runs("paper", "tiny", [0])
+
+
+def test_every_notebook_of_vq_insight_has_its_place(monkeypatch):
+    monkeypatch.setenv("VQA_PROJECT", str(ROOT))
+    content = read_tables_file("vq_insight")
+    placed = {run["notebook"] for run in content["runs"].values()}
+    placed |= {f"vq_insight/{table}" for table in content["tables"]}
+    written = {f"vq_insight/{path.stem}" for path in (ROOT / "notebooks/vq_insight").glob("*.ipynb")}
+    assert written <= placed
+
+
+@pytest.mark.parametrize("profile", ["tiny", "qlora", "lora", "paper"])
+def test_the_plan_of_vq_insight_fits_its_notebooks(profile, monkeypatch):
+    monkeypatch.setenv("VQA_PROJECT", str(ROOT))
+    planned, _ = planned_runs("vq_insight", profile, [0, 1])
+    place = {run.path: number for number, run in enumerate(planned)}
+    assert len(place) == len(planned)  # no two have the same folder
+    assert all(place[path] < number for number, run in enumerate(planned) for path in run.needs)
+    assert json.dumps([run.params for run in planned])

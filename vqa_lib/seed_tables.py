@@ -1,0 +1,229 @@
+"""Tables over several seeds: a row a seed, their mean and range, the paper's rows above; what an ablation takes away.
+
+They read the finished runs that `params/tables/<paper>.yaml` names; nothing is computed with a model.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vqa_lib.metrics import paired_bootstrap_dimensions, paired_bootstrap_pairs
+from vqa_lib.results import RunError
+from vqa_lib.scoring import predictions_table
+from vqa_lib.tables import LABELS, METRIC_NAMES, by_dimension, published
+from vqa_lib.vbench import read_vbench, vbench_averages
+from vqa_lib.workflow import finished_run
+
+PAPER_NAMES = {"genai_bench/test": "genai_bench/votes"}  # the papers' tables hold two sets called GenAI-Bench
+CLIP = ["dataset", "split", "name"]
+PERCENT = ("tau", "diff")  # printed so by the papers
+
+
+def read_metrics(
+    paper: str, methods: Mapping[str, tuple[str, str]], profile: str, seeds: Sequence[int], key: str = "metrics"
+) -> pd.DataFrame:
+    """The rows of metrics.json of finished runs.
+
+    methods: how a method is called in the table -> (name of its run in the paper's file, "before" or "after": of which
+    model). key: under which metrics.json holds the rows.
+
+    Returns:
+        One row a method, seed, data set and metric: model (the method), seed, run (its folder's name), dataset (as the
+        papers' tables call it), metric, value, low, high (95 % interval), n, unparsed, reason.
+
+    Raises:
+        RunError: a run is not finished, or its metrics.json has no such rows; the message says which.
+    """
+    parts = []
+    for method, (name, state) in methods.items():
+        for seed in seeds:
+            run = finished_run(paper, name, profile, seed)
+            file = run.path / "metrics.json"
+            rows = [row for row in json.loads(file.read_text()).get(key, []) if row["model"] == state]
+            if not rows:
+                raise RunError(f"{file}: no row of {key!r} has the model {state!r}")
+            parts.append(pd.DataFrame(rows).assign(model=method, seed=seed, run=run.path.name))
+    measured = pd.concat(parts, ignore_index=True)
+    if "dataset" in measured:
+        measured["dataset"] = measured["dataset"].replace(PAPER_NAMES)
+    return measured
+
+
+def with_means(measured: pd.DataFrame, keys: Sequence[str] = ("model", "dataset", "metric")) -> pd.DataFrame:
+    """The rows of `read_metrics`, and behind them, where there are several seeds, one row for all of them.
+
+    Its seed is "mean of N", its value the mean, low and high the range over the seeds (no interval), n the least,
+    unparsed the sum; undefined where a seed is.
+    """
+    seeds = measured["seed"].nunique()
+    if seeds == 1:
+        return measured
+    rows = []
+    for values, part in measured.groupby(list(keys), sort=False):
+        row = dict(zip(keys, values, strict=True)) | {"seed": f"mean of {seeds}", "n": part["n"].min()}
+        row |= {"unparsed": part["unparsed"].sum()} if "unparsed" in part else {}
+        broken = part[part["value"].isna()]
+        if len(broken):
+            reason = f"undefined for {len(broken)} of {seeds} seeds"
+            rows.append(row | {"value": np.nan, "low": np.nan, "high": np.nan, "reason": reason})
+        else:
+            rows.append(row | {"value": part["value"].mean(), "low": part["value"].min(), "high": part["value"].max()})
+    return pd.concat([measured, pd.DataFrame(rows)], ignore_index=True)
+
+
+def show_cell(row: Mapping) -> str:
+    """Value, interval (of a mean: range over the seeds), n and unparsed answers; the reason where there is no value.
+
+    tau and diff in percent.
+
+    Example:
+        >>> show_cell({"metric": "tau", "value": 0.5, "low": 0.4, "high": 0.6, "n": 24, "unparsed": 1, "seed": 0})
+        '50.00 [40.00, 60.00], n = 24, unparsed 1'
+    """
+    if pd.isna(row["value"]):
+        return f"undefined: {row['reason']}"
+    factor, digits = (100, 2) if row.get("metric") in PERCENT else (1, 3)
+    value, low, high = (f"{factor * row[name]:.{digits}f}" for name in ("value", "low", "high"))
+    spread = f"({low} to {high})" if str(row["seed"]).startswith("mean") else f"[{low}, {high}]"
+    lost = f", unparsed {int(row['unparsed'])}" if row.get("unparsed") else ""
+    return f"{value} {spread}, n = {int(row['n'])}{lost}"
+
+
+def seeds_beside_paper(measured: pd.DataFrame, table: str, profile: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """A paper's table with ours below: a row a method, seed and metric, behind them the mean over the seeds."""
+    paper = published(table)
+    shown = []
+    for (method, source, metric), part in paper.groupby(["method", "source", "metric"], sort=False):
+        if metric in metrics:
+            cells = {row.dataset: row.printed for row in part.itertuples()}
+            shown.append({"method": method, "whose": source, "seed": "", "metric": METRIC_NAMES[metric], **cells})
+    ours = with_means(measured[measured["metric"].isin(metrics) & measured["dataset"].isin(paper["dataset"].unique())])
+    for (method, metric), group in ours.groupby(["model", "metric"], sort=False):
+        for seed, part in group.groupby("seed", sort=False):
+            cells = {row["dataset"]: show_cell(row) for _, row in part.iterrows()}
+            whose = f"ours, {profile}"
+            shown.append({"method": method, "whose": whose, "seed": seed, "metric": METRIC_NAMES[metric], **cells})
+    return pd.DataFrame(shown).fillna("")
+
+
+def one_a_method(measured: pd.DataFrame) -> pd.DataFrame:
+    """What a figure shows: the means over the seeds, or the rows of the only seed."""
+    shown = with_means(measured)
+    return shown if measured["seed"].nunique() == 1 else shown[shown["seed"].astype(str).str.startswith("mean")]
+
+
+def paired_differences(
+    paper: str, whole: str, others: Mapping[str, str], profile: str, seeds: Sequence[int], metrics: Sequence[str]
+) -> pd.DataFrame:
+    """What the whole method has above each row of an ablation, seed by seed, on the same clips or pairs.
+
+    whole: name of its run. others: a row's name in the paper's table -> name of its run. All runs are judged by their
+    predictions/after.jsonl: scores on several dimensions by the mean over these, pairs by data set.
+
+    Returns:
+        Columns row, seed, dataset, metric, difference (positive: the whole is better), low, high (95 %), p, n.
+
+    Raises:
+        RunError: a run is not finished.
+        ValueError: two runs were tested on different clips.
+    """
+    found = []
+    for row, name in others.items():
+        for seed in seeds:
+            tables = [_after(paper, run, profile, seed) for run in (whole, name)]
+            if not tables[0][CLIP].equals(tables[1][CLIP]):
+                raise ValueError(f"{whole} and {name} (profile {profile}, seed {seed}) were tested on different clips")
+            for (dataset, split), one in tables[0].groupby(["dataset", "split"]):
+                other = tables[1].loc[one.index]
+                for metric in metrics:
+                    place, difference = _difference(f"{dataset}/{split}", one, other, metric)
+                    where = {"row": row, "seed": seed, "dataset": place, "metric": metric}
+                    found.append({**where, **difference, "n": len(one)})
+    return pd.DataFrame(found)
+
+
+def _after(paper: str, name: str, profile: str, seed: int) -> pd.DataFrame:
+    table = predictions_table(finished_run(paper, name, profile, seed).path / "predictions" / "after.jsonl")
+    return table.sort_values(CLIP, ignore_index=True)
+
+
+def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str) -> tuple[str, dict]:
+    if "preference" in one:
+        labels = [LABELS[preference] for preference in one["preference"]]
+        margins = [table["difference"].astype(float) for table in (one, other)]
+        found = paired_bootstrap_pairs(*margins, labels, metric)
+        return PAPER_NAMES.get(place, place), found._asdict()
+    parts = [by_dimension(table) for table in (one, other)]
+    predictions = [{name: part["prediction"] for name, part in dimensions.items()} for dimensions in parts]
+    targets = {name: part["target"] for name, part in parts[0].items()}
+    found = paired_bootstrap_dimensions(*predictions, targets, metric)
+    return f"{place}/mean", found._asdict()
+
+
+def beside_paper_differences(differences: pd.DataFrame, table: str, whole: str) -> pd.DataFrame:
+    """The mean over the seeds of `paired_differences`, beside the paper's difference of the same rows.
+
+    whole: the whole method's name in the paper's table. Returns columns row, dataset, metric, paper, ours (as the paper
+    prints them), seeds, surely (in how many seeds the 95 % interval is on the side of the mean), same sign (None where
+    ours is undefined or 0).
+    """
+    paper = published(table).set_index(["method", "dataset", "metric"])["value"]
+    rows = []
+    for (row, dataset, metric), part in differences.groupby(["row", "dataset", "metric"], sort=False):
+        theirs = paper[whole, dataset, metric] - paper[row, dataset, metric]
+        ours = part["difference"].mean(skipna=False) * (100 if metric in PERCENT else 1)
+        surely = int((part["low"] > 0).sum() if ours > 0 else (part["high"] < 0).sum())
+        same = None if np.isnan(ours) or ours == 0 else bool(np.sign(ours) == np.sign(theirs))
+        shown = {"paper": round(theirs, 3), "ours": round(ours, 3), "seeds": len(part), "surely": surely}
+        rows.append({"row": row, "dataset": dataset, "metric": METRIC_NAMES[metric], **shown, "same sign": same})
+    return pd.DataFrame(rows)
+
+
+def signs_in_words(beside: pd.DataFrame) -> str:
+    """One sentence a row of the ablation: where our sign is the paper's, and how often the interval leaves out 0."""
+    sentences = []
+    for row, part in beside.groupby("row", sort=False):
+        where = part["dataset"] + " " + part["metric"] if part["dataset"].nunique() > 1 else part["metric"]
+        kinds = {"agrees with": True, "contradicts": False}
+        named = {
+            kind: [name for name, same in zip(where, part["same sign"], strict=True) if same is value]
+            for kind, value in kinds.items()
+        }
+        undecided = [name for name, same in zip(where, part["same sign"], strict=True) if same is None]
+        said = [f"{kind} the paper's sign in {', '.join(names)}" for kind, names in named.items() if names]
+        said += [f"shows no difference in {', '.join(undecided)}"] if undecided else []
+        sure, all_seeds = int(part["surely"].sum()), int(part["seeds"].sum())
+        sentences.append(
+            f"{row}: {'; '.join(said)} (the 95 % interval leaves out 0 in {sure} of {all_seeds} comparisons)."
+        )
+    return "\n".join(sentences)
+
+
+def in_columns(measured: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """A row a method, data set and seed (behind them the mean), a column a metric."""
+    chosen = with_means(measured[measured["metric"].isin(metrics)])
+    rows = []
+    for (model, dataset, seed), part in chosen.groupby(["model", "dataset", "seed"], sort=False):
+        cells = {METRIC_NAMES.get(row["metric"], row["metric"]): show_cell(row) for _, row in part.iterrows()}
+        rows.append({"model": model, "dataset": dataset, "seed": seed, **cells})
+    return pd.DataFrame(rows)
+
+
+def vbench_beside_paper(folders: Mapping[str, Path], profile: str) -> pd.DataFrame:
+    """VQ-Insight's Table 6, and below it a row a generator whose VBench results lie in a folder of its own.
+
+    Raises:
+        VBenchError: as `vbench.read_vbench` and `vbench.vbench_averages`.
+    """
+    paper = published("vq_insight_table6")
+    rows = [
+        {"method": method, "whose": source, **dict(zip(part["metric"], part["printed"], strict=True))}
+        for (method, source), part in paper.groupby(["method", "source"], sort=False)
+    ]
+    for method, folder in folders.items():
+        averages = {name: f"{value:.4f}" for name, value in vbench_averages(read_vbench(folder)).items()}
+        rows.append({"method": method, "whose": f"ours, {profile}", **averages})
+    return pd.DataFrame(rows)

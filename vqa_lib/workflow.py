@@ -1,0 +1,196 @@
+"""Which runs the tables of a paper are made from: `params/tables/<paper>.yaml`, read by the Snakefile and by tables.
+
+A run is named there once; its folder follows from the notebook, the profile and the seed, so that whoever orders runs
+and whoever reads them mean the same folder. Nothing here imports torch: a call that finds nothing to do takes seconds.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from vqa_lib.params import ParamsError, notebook_names, profiles, resolve_params
+from vqa_lib.paths import project, results
+from vqa_lib.results import RunError, RunFolder, run_path
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One execution of one notebook.
+
+    name: as in the paper's file, with the seed where it has one. params: all of the notebook's, resolved. overrides:
+    those of them that are set, each "name=value". needs: the run folders that it reads.
+    """
+
+    name: str
+    notebook: str
+    profile: str
+    params: dict
+    overrides: tuple[str, ...]
+    needs: tuple[Path, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return run_path(self.notebook, self.params)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it only reads runs."""
+        return Path(self.notebook).name.startswith(("table", "figure"))
+
+    @property
+    def command(self) -> list[str]:
+        """As one would type it."""
+        words = ["vqa", "run", self.notebook, "--profile", self.profile]
+        return words + [word for override in self.overrides for word in ("-p", override)]
+
+
+def papers() -> list[str]:
+    """The papers whose tables can be made."""
+    return sorted(path.stem for path in (project() / "params/tables").glob("*.yaml"))
+
+
+def read_tables_file(paper: str) -> dict[str, dict]:
+    """The runs and tables of a paper, as its file has them: {"runs": name -> entry, "tables": name -> runs}.
+
+    Raises:
+        ParamsError: an unknown paper, an unknown key, or a run that is needed and not named; the message says which.
+
+    Example:
+        read_tables_file("vq_insight")["tables"]["table6_generator"]  # ["united"]
+    """
+    if paper not in papers():
+        raise ParamsError(f"no tables of a paper {paper!r}; there are those of: {', '.join(papers()) or 'none'}")
+    where = f"params/tables/{paper}.yaml"
+    content = yaml.safe_load((project() / where).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or set(content) != {"runs", "tables"}:
+        raise ParamsError(f"{where}: expected the two keys runs and tables")
+    runs = content["runs"]
+    for name, entry in runs.items():
+        if not isinstance(entry, dict) or "notebook" not in entry or set(entry) - {"notebook", "params", "needs"}:
+            raise ParamsError(f"{where}: runs: {name}: expected notebook, and maybe params and needs; found {entry}")
+    needing = {name: entry.get("needs", []) for name, entry in runs.items()}
+    named_before = set()
+    for name, needed in [*needing.items(), *content["tables"].items()]:
+        if unknown := [other for other in needed if other not in named_before]:
+            raise ParamsError(f"{where}: {name} needs {', '.join(unknown)}, which no run above it is called")
+        if name in runs:
+            named_before.add(name)
+    return content
+
+
+def planned_run(paper: str, name: str, profile: str, seed: int) -> PlannedRun:
+    """A run of the paper's file, by its name there.
+
+    Raises:
+        ParamsError: an unknown paper, name or profile, or a parameter that the notebook does not declare.
+    """
+    runs = read_tables_file(paper)["runs"]
+    if name not in runs:
+        raise ParamsError(f"params/tables/{paper}.yaml has no run {name!r}; it has: {', '.join(runs)}")
+    entry = runs[name]
+    needs = tuple(planned_run(paper, other, profile, seed).path for other in entry.get("needs", []))
+    return _planned(f"{name}_seed{seed}", entry["notebook"], profile, {"seed": seed, **entry.get("params", {})}, needs)
+
+
+def _planned(name: str, notebook: str, profile: str, values: dict, needs: tuple[Path, ...]) -> PlannedRun:
+    overrides = tuple(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()
+    )
+    return PlannedRun(name, notebook, profile, resolve_params(notebook, profile, overrides), overrides, needs)
+
+
+def planned_runs(paper: str, profile: str, seeds: Sequence[int]) -> tuple[list[PlannedRun], dict[str, str]]:
+    """All runs and tables of a paper, each behind those it needs; and the tables left out: name -> missing notebook.
+
+    A table is left out while a notebook that it rests on is not written yet; what no table needs is not run.
+
+    Raises:
+        ParamsError: as `planned_run`; or seeds that are none or given twice.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ParamsError(f"seeds: expected one or more different whole numbers, found {list(seeds)}")
+    if profile not in profiles():
+        raise ParamsError(f"unknown profile {profile!r}; the profiles are: {', '.join(profiles())}")
+    content, written = read_tables_file(paper), set(notebook_names())
+    runs, used, left_out, tables = content["runs"], set(), {}, []
+    for table, shown in content["tables"].items():
+        behind = _with_needs(shown, runs)
+        lacking = [
+            name for name in [f"{paper}/{table}", *(runs[one]["notebook"] for one in behind)] if name not in written
+        ]
+        if lacking:
+            left_out[table] = lacking[0]
+            continue
+        used |= set(behind)
+        read = tuple(planned_run(paper, one, profile, seed).path for one in shown for seed in seeds)
+        tables.append(_planned(table, f"{paper}/{table}", profile, {"seeds": list(seeds)}, read))
+    made = [planned_run(paper, name, profile, seed) for name in runs if name in used for seed in seeds]
+    return made + tables, left_out
+
+
+def _with_needs(names: Sequence[str], runs: dict[str, dict]) -> list[str]:
+    found = list(names)
+    for name in found:  # grows while it is gone through
+        found += [other for other in runs[name].get("needs", []) if other not in found]
+    return found
+
+
+def finished_run(paper: str, name: str, profile: str, seed: int) -> RunFolder:
+    """The finished run of that name.
+
+    Raises:
+        RunError: it is not finished; the message names the command that makes it.
+    """
+    planned = planned_run(paper, name, profile, seed)
+    run = RunFolder(planned.path, planned.params)
+    if not run.done:
+        raise RunError(
+            f"the run {name} of {paper} (profile {profile}, seed {seed}) is not finished; make it with: "
+            f"{shlex.join(planned.command)}   or all at once: make tables PAPER={paper} PROFILE={profile}"
+        )
+    return run
+
+
+def make_tables(paper: str, profile: str, seeds: Sequence[int], cores: int, dry_run: bool = False) -> list[PlannedRun]:
+    """Run what is not done of the paper's runs and tables, by Snakemake; returns the tables.
+
+    Raises:
+        ParamsError: as `planned_runs`.
+        RunError: a run failed, or another call is at work in this results folder.
+    """
+    planned, left_out = planned_runs(paper, profile, seeds)
+    for table, missing in left_out.items():
+        print(f"left out: {table} (there is no notebook {missing} yet)")
+    if not planned:
+        raise RunError(f"no table of {paper} can be made yet")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(project() / "Snakefile")]
+    command += ["--directory", str(project()), "--cores", str(cores), "--resources", "gpu=1", "--keep-going"]
+    # Time stamps only: a run is bound to its parameters by its folder's name; a comment in the code changes nothing.
+    command += ["--rerun-triggers", "mtime", "--rerun-incomplete"]
+    # Snakemake's own lock outlives a killed process; this one does not.
+    command += ["--nolock", *(["--dry-run"] if dry_run else ["--quiet", "rules", "host"])]
+    command += ["--config", f"paper={paper}", f"profile={profile}", f"seeds={json.dumps(list(seeds))}"]
+    results().mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(results() / ".tables.lock", timeout=0):
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, env=_environment()).returncode
+    except Timeout:
+        raise RunError(f"another call is making tables in {results()}") from None
+    if code:
+        raise RunError(f"not all tables of {paper} could be made: see above; the same command goes on from here")
+    return [run for run in planned if run.is_table]
+
+
+def _environment() -> dict[str, str]:
+    """The jobs import the package that this process runs, and find the same checkout."""
+    package = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "VQA_PROJECT": str(project().resolve())}
