@@ -28,7 +28,7 @@ from vqa_lib.video import FramePolicy, check_readable, read_video
 
 @dataclass(frozen=True)
 class DPOSettings:
-    """How a generator is tuned. Defaults are the tiny generator's; the field's beta is 5000 (Wallace et al.).
+    """How a generator is tuned. The defaults are a guess for the tiny generator; beta is Wallace et al.'s.
 
     pairs: win-lose pairs a step, drawn anew each step. beta: how far the generator may leave its reference, the less
     the larger. lora_rank: of the adapters in every linear layer and convolution. warmup: steps until the learning rate
