@@ -32,7 +32,7 @@ def drawn(prompt: WorldPrompt, width: int = 84, height: int = 56, frames: int = 
 
 @pytest.fixture(scope="module")
 def clips():
-    return [draw_generated(GeneratedSource(91, 0, 260), seed, index) for seed in range(3) for index in range(12, 24)]
+    return [draw_generated(GeneratedSource(91, 0, 260), seed, index) for seed in range(6) for index in range(12, 24)]
 
 
 @pytest.mark.parametrize("at_generator_size", [False, True])
