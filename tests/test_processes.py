@@ -180,9 +180,14 @@ class TestLaunch:
                 time.sleep(0.2)
             os.kill(os.getpid(), signal.SIGINT)
 
+        # A shell starts what it puts into the background with this signal ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=interrupt, daemon=True).start()
-        with pytest.raises(KeyboardInterrupt):
-            train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path, frame_cache)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path, frame_cache)
+        finally:
+            signal.signal(signal.SIGINT, before)
         commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
         assert not [command for command in commands if str(tmp_path / "job.pickle").encode() in command]
 
