@@ -88,7 +88,7 @@ def build_generator(folder: str | Path, texts: list[str], channels: tuple[int, i
         layers_per_block=1,
         norm_num_groups=8,
         cross_attention_dim=32,
-        attention_head_dim=2,  # diffusers' name for the number of heads
+        attention_head_dim=2,  # the width of a head: 24 heads of 2 at the second level
     )
     # v-prediction down to pure noise: with epsilon a model this small keeps the brightness of the noise it starts from
     scheduler = DDIMScheduler(
