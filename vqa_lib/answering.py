@@ -11,6 +11,7 @@ from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.rollouts import draws, respond
 from vqa_lib.records import Record
 from vqa_lib.results import write_json
+from vqa_lib.video import FramePolicy
 
 BATCHES_AT_ONCE = 8  # encoded together and sorted by length; bounds the pixels in memory
 
@@ -36,6 +37,26 @@ def rows_of(path: str | Path, records: Sequence[Record] | None = None) -> list[d
     """The rows of a predictions file, in the order of `records` where given, else of the file."""
     rows = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(Path(path))}
     return list(rows.values()) if records is None else [rows[_identity(record)] for record in records]
+
+
+def deciding(
+    text: str,
+    policy: FramePolicy,
+    seed: int,
+    max_completion: int,
+    samples: int | None,
+    sampling: dict | None,
+    settings: dict | None,
+) -> dict:
+    """What decides the answers of a file, for `claim`. text: of the prompt. settings: what the caller adds."""
+    return {
+        "prompt": text,
+        "policy": policy.as_dict(),
+        "seed": seed,
+        "max_completion": max_completion,
+        **({"samples": samples, "sampling": sampling} if samples else {}),
+        **(settings or {}),
+    }
 
 
 def claim(output: str | Path, settings: dict) -> Path:

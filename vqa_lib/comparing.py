@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_lib.answering import ask_all, claim, rows_of
+from vqa_lib.answering import ask_all, claim, deciding, rows_of
 from vqa_lib.answers import parse_choice
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
@@ -56,7 +56,7 @@ def compare_pairs(
     """
     asked = PROMPTS[prompt]
     texts = {(pair.dataset, pair.split, pair.name): filled(asked, pair).text for pair in pairs}
-    output = claim(output, _settings(asked.text, policy, seed, max_completion, samples, sampling, settings))
+    output = claim(output, deciding(asked.text, policy, seed, max_completion, samples, sampling, settings))
 
     def questions(pair: Pair) -> list:
         text = texts[pair.dataset, pair.split, pair.name]
@@ -162,7 +162,7 @@ def answer_questions(
     """
     asked = PROMPTS[prompt]
     texts = {(each.dataset, each.split, each.name): filled(asked, each).text for each in questions}
-    output = claim(output, _settings(asked.text, policy, 0, max_completion, None, None, settings))
+    output = claim(output, deciding(asked.text, policy, 0, max_completion, None, None, settings))
 
     def encoded(question: Question) -> list:
         frames = [(cache.get(path, question.kind, policy), question.kind) for path in question.paths]
@@ -188,14 +188,3 @@ def answer_with(model_path: str | Path, *arguments, dtype: str = "float32", **op
     """Load a model and `answer_questions` with it; the model's digest is kept with the answers."""
     model, processor = load_model(model_path, dtype)
     return answer_questions(model, processor, *arguments, settings={"model": model_digest(model_path)}, **options)
-
-
-def _settings(text, policy: FramePolicy, seed, max_completion, samples, sampling, settings) -> dict:
-    return {
-        "prompt": text,
-        "policy": policy.as_dict(),
-        "seed": seed,
-        "max_completion": max_completion,
-        **({"samples": samples, "sampling": sampling} if samples else {}),
-        **(settings or {}),
-    }

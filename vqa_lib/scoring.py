@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vqa_lib.answering import ask_all, claim, read_predictions, rows_of
+from vqa_lib.answering import ask_all, claim, deciding, read_predictions, rows_of
 from vqa_lib.answers import parse_dimensions, parse_score
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
@@ -59,16 +59,8 @@ def score_clips(
     questions = {(clip.dataset, clip.split, clip.name): filled(asked, clip).text for clip in clips}
     for clip in clips:
         true_scores(clip, asked)  # what does not fit the prompt is told before anything is scored
-    wanted = {
-        "prompt": asked.text,
-        "policy": policy.as_dict(),
-        "order": order,
-        "seed": seed,
-        "max_completion": max_completion,
-        **({"samples": samples, "sampling": sampling} if samples else {}),
-        **(settings or {}),
-    }
-    output = claim(output, wanted)
+    wanted = deciding(asked.text, policy, seed, max_completion, samples, sampling, settings)
+    output = claim(output, {"order": order, **wanted})
 
     def question(clip: ScoredClip) -> list:
         frames = cache.get(clip.path, clip.kind, policy)

@@ -22,8 +22,8 @@ from vqa_lib.generation.adapters import adapter_weights, add_adapter, save_adapt
 from vqa_lib.generation.sampling import Generator, encode_texts, load_generator
 from vqa_lib.generation.tiny import encode_clips
 from vqa_lib.records import Pair
-from vqa_lib.training.run import read_log
-from vqa_lib.video import FramePolicy, check_readable, read_video
+from vqa_lib.training.common import check_files, forget_after, widen_what_learns
+from vqa_lib.video import FramePolicy, read_video
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,7 @@ def _check(pairs: list[Pair]) -> None:
             raise ValueError(f"{where}: a pair must have a winner, got the preference {pair.preference!r}")
         if pair.prompt is None or pair.kind != "video":
             raise ValueError(f"{where}: a pair must be of videos and have a prompt, got {pair.kind}, {pair.prompt!r}")
-    files = list(dict.fromkeys((path, "video") for pair in pairs for path in pair.paths))
-    if unreadable := check_readable(files):
-        listed = "\n".join(f"{path}: {reason}" for path, reason in unreadable[:10])
-        raise ValueError(f"{len(unreadable)} of {len(files)} files cannot be read:\n{listed}")
+    check_files(pairs)
 
 
 def _read(pairs: list[Pair], frames: int, side: int) -> dict[Path, np.ndarray]:
@@ -163,8 +160,7 @@ def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, o
     torch.manual_seed(settings.seed)  # the adapter is drawn from the global state
     add_adapter(unet, settings.lora_rank)  # dropout stays off, in the policy as in the reference
     learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    for parameter in learning:
-        parameter.data = parameter.data.float()
+    widen_what_learns(unet)
     optimizer = torch.optim.AdamW(learning, lr=settings.learning_rate, weight_decay=0.0)
     done = _resume(unet, optimizer, output)
     with tqdm(total=settings.steps, initial=done, desc="DPO", unit="step", mininterval=5) as bar:
@@ -223,13 +219,12 @@ def _checkpoint(unet, optimizer, step: int, output: Path) -> None:
 
 def _resume(unet, optimizer, output: Path) -> int:
     """Take up the last checkpoint and drop the log's lines it does not know of; returns the number of steps done."""
-    checkpoint, log = output / "checkpoint.pt", output / "log.jsonl"
+    checkpoint = output / "checkpoint.pt"
     done = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         unet.load_state_dict(state["weights"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
         done = state["step"]
-    kept = [line for line in read_log(log) if line["step"] <= done]
-    log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    forget_after(output / "log.jsonl", done)
     return done

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from vqa_lib.frame_cache import FrameCache
-from vqa_lib.models.loading import load_model
+from vqa_lib.models.loading import QUANTIZATIONS, load_model
 from vqa_lib.records import Record
 from vqa_lib.video import FramePolicy, check_readable
 
@@ -29,8 +29,7 @@ class LogFile(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            kept = [line for line in read_log(self.path) if line["step"] <= state.global_step]
-            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+            forget_after(self.path, state.global_step)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and "loss" in logs:
@@ -88,6 +87,24 @@ def read_log(path: str | Path) -> list[dict]:
             if number != len(lines) - 1:
                 raise ValueError(f"{path}, line {number + 1}: not JSON") from None
     return entries
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop the lines of a log that a checkpoint of that step does not know of."""
+    kept = [line for line in read_log(path) if line["step"] <= step]
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def check_quantization(settings) -> None:
+    """Whether `quantize` is known, and goes with the adapters that it needs.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if settings.quantize not in ("", *QUANTIZATIONS):
+        raise ValueError(f'quantize must be "" or one of {", ".join(QUANTIZATIONS)}; got {settings.quantize!r}')
+    if settings.quantize and not settings.lora_rank:
+        raise ValueError(f"quantize={settings.quantize!r} needs adapters: lora_rank must be at least 1, got 0")
 
 
 def check_files(records: list[Record]) -> None:

@@ -11,7 +11,7 @@ from trl import GRPOConfig
 
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import freeze_vision
-from vqa_lib.models.loading import QUANTIZATIONS, lora_config
+from vqa_lib.models.loading import lora_config
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import Pair, Question, ScoredClip
 from vqa_lib.training.common import (
@@ -19,6 +19,7 @@ from vqa_lib.training.common import (
     NoLastCheckpoint,
     Progress,
     check_files,
+    check_quantization,
     drop_torn_checkpoints,
     keep_model,
     last_checkpoint,
@@ -90,10 +91,7 @@ class GRPOSettings:
             raise ValueError(f"group must be at least 2: advantages compare the responses of a group, got {self.group}")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}")
-        if self.quantize not in ("", *QUANTIZATIONS):
-            raise ValueError(f'quantize must be "" or one of {", ".join(QUANTIZATIONS)}; got {self.quantize!r}')
-        if self.quantize and not self.lora_rank:
-            raise ValueError(f"quantize={self.quantize!r} needs adapters: lora_rank must be at least 1, got 0")
+        check_quantization(self)
         if self.group * self.queries % self.processes:
             raise ValueError(
                 f"processes must divide queries x group ({self.queries} x {self.group}), got {self.processes}"

@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode, encode_clips, freeze_vision, vision_modules
-from vqa_lib.models.loading import QUANTIZATIONS, lora_config
+from vqa_lib.models.loading import lora_config
 from vqa_lib.models.packing import completion_log_probs
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import Pair, Question, ScoredClip
@@ -26,6 +26,7 @@ from vqa_lib.training.common import (
     NotANumber,
     Progress,
     check_files,
+    check_quantization,
     drop_torn_checkpoints,
     keep_model,
     last_checkpoint,
@@ -77,10 +78,7 @@ class SFTSettings:
         for name in ("queries", "tokens", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.quantize not in ("", *QUANTIZATIONS):
-            raise ValueError(f'quantize must be "" or one of {", ".join(QUANTIZATIONS)}; got {self.quantize!r}')
-        if self.quantize and not self.lora_rank:
-            raise ValueError(f"quantize={self.quantize!r} needs adapters: lora_rank must be at least 1, got 0")
+        check_quantization(self)
 
 
 @dataclass(frozen=True)
