@@ -31,8 +31,9 @@ quickstart: $(VENV)/ready
 tables: $(VENV)/ready
 	$(RUN)/vqa tables "$(PAPER)" --profile "$(PROFILE)" --seeds "$(SEEDS)" --cores "$(CORES)"
 
+# Two files at a time: each of the two workers needs about 3 GB.
 test: $(VENV)/ready
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(VENV)/ready
 	$(RUN)/python benchmarks/read_lsvq.py

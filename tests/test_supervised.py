@@ -8,7 +8,7 @@ from vqa_lib.models.reference import plain_inputs
 from vqa_lib.models.starter import encode_all, response
 from vqa_lib.models.tiny import build_tiny_qwen, cosine_patches, open_eyes
 from vqa_lib.paths import STARTER
-from vqa_lib.training.supervised import train_eyes, train_to_answer, what_is_seen
+from vqa_lib.training.supervised import _weights, train_eyes, train_to_answer, what_is_seen
 from vqa_lib.video import FramePolicy
 
 POLICY = FramePolicy(count=4, max_pixels=84 * 56)
@@ -82,3 +82,30 @@ def test_eyes_learn_what_is_asked_of_them(starter, prompts):
     strengths = torch.linspace(0, 1, len(prompts))[:, None].expand(-1, 10).numpy()
     log = train_eyes(model, prompts, strengths, steps=12, size=len(prompts), peak=2e-3)
     assert log[-1]["loss"] < log[0]["loss"] / 2
+
+
+def test_tokens_that_judge_weigh_more(starter, prompts):
+    tokenizer = starter[1].tokenizer
+    text = "<think> Video A shows blur, worth 7. </think> <answer>Video A</answer>"
+    encoded = tokenizer(text, return_offsets_mapping=True)
+    weights = _weights(text, encoded["offset_mapping"], 4.0)
+    tokens = zip(encoded["offset_mapping"], weights, strict=True)
+    heavy = "".join(text[start:end] for (start, end), weight in tokens if weight == 4)
+    assert heavy.replace(" ", "") == "7<answer>VideoA</answer>"
+    assert set(weights) == {1.0, 4.0}
+
+
+def test_the_weighted_loss_is_a_weighted_mean(starter, prompts):
+    model, processor = starter
+    tokenizer = processor.tokenizer
+    text = response("The video has mild blur.", 71.5)
+    encoded = tokenizer(text + tokenizer.eos_token, return_offsets_mapping=True)
+    weights = torch.tensor(_weights(text, encoded["offset_mapping"], 4.0))
+    inputs = plain_inputs(model, prompts, [encoded["input_ids"]] * len(prompts))
+    inputs |= {name: inputs[name].float() for name in inputs if name.startswith("pixel_values")}
+    with torch.no_grad():
+        log_probs = model(**inputs).logits[:, -len(weights) - 1 : -1].log_softmax(-1)
+    wanted = inputs["input_ids"][:, -len(weights) :, None]
+    plain = -(log_probs.gather(-1, wanted)[..., 0] * weights).sum() / (len(prompts) * weights.sum())
+    log = train_to_answer(model, tokenizer, prompts, lambda index, random: text, 1, size=len(prompts), decisive=4.0)
+    assert log[0]["loss"] == pytest.approx(plain.item(), rel=1e-5)

@@ -125,11 +125,14 @@ def train_to_answer(
     size: int = 48,
     peak: float = 1e-3,
     seed: int = 0,
+    decisive: float = 1.0,
 ) -> list[dict]:
     """Supervised training on responses: `responses(index, random)` gives the text wanted for a prompt.
 
-    The language model learns; the vision tower stays as it is, so each visual is encoded once. Returns the loss
-    (cross-entropy per response token) of every step.
+    The language model learns; the vision tower stays as it is, so each visual is encoded once. decisive: weight of the
+    tokens that judge, digits and what stands from <answer> on, beside 1 for all others: of a choice with its reasons
+    one token in eighty says which video is better. Returns the loss (weighted mean cross-entropy of response tokens) of
+    every step.
     """
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -142,8 +145,10 @@ def train_to_answer(
         tqdm(_order(len(prompts), size, steps, random), total=steps, desc="answers", mininterval=5)
     ):
         texts = [responses(int(index), random) + tokenizer.eos_token for index in chosen]
-        completions = tokenizer(texts)["input_ids"]
-        total = sum(map(len, completions))
+        encoded = tokenizer(texts, return_offsets_mapping=True)
+        completions = encoded["input_ids"]
+        weights = [_weights(*row, decisive) for row in zip(texts, encoded["offset_mapping"], strict=True)]
+        total = sum(map(sum, weights))
         optimizer.zero_grad()
         loss = 0.0
         # Prompts of one task are about as long: batches by length hold little padding.
@@ -156,7 +161,7 @@ def train_to_answer(
                 [completions[place] for place in part],
                 [features[index] for index in shown],
             )
-            share = _response_loss(model, inputs, max(len(completions[place]) for place in part)) / total
+            share = _response_loss(model, inputs, [weights[place] for place in part]) / total
             share.backward()
             loss += share.item()
         _step(optimizer, parameters, _rate(peak, step, steps))
@@ -164,8 +169,20 @@ def train_to_answer(
     return log
 
 
-def _response_loss(model, inputs: dict, width: int) -> torch.Tensor:
-    """Cross-entropy summed over the last `width` tokens of each row, but for padding."""
+def _weights(text: str, offsets: list[tuple[int, int]], decisive: float) -> list[float]:
+    """The weight of each token of a response, given which of its characters each token stands for."""
+    answer = text.find("<answer>")
+    return [
+        decisive if 0 <= answer < end or any(letter.isdigit() for letter in text[start:end]) else 1.0
+        for start, end in offsets
+    ]
+
+
+def _response_loss(model, inputs: dict, weights: list[list[float]]) -> torch.Tensor:
+    """Weighted cross-entropy summed over the responses, with which the rows end."""
+    width = max(map(len, weights))
     logits = model(**inputs, logits_to_keep=width + 1).logits[:, :-1]
-    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)[:, -width:]
-    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum")
+    labels = inputs["input_ids"][:, -width:]
+    padded = torch.tensor([row + [0.0] * (width - len(row)) for row in weights])
+    losses = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
+    return (losses * padded.flatten()).sum()
