@@ -8,7 +8,7 @@ from vqa_lib.models.reference import plain_inputs
 from vqa_lib.models.starter import encode_all, response
 from vqa_lib.models.tiny import build_tiny_qwen, cosine_patches, open_eyes
 from vqa_lib.paths import STARTER
-from vqa_lib.training.supervised import _weights, train_eyes, train_to_answer, what_is_seen
+from vqa_lib.training.supervised import _weights, once, train_eyes, train_to_answer, what_is_seen
 from vqa_lib.video import FramePolicy
 
 POLICY = FramePolicy(count=4, max_pixels=84 * 56)
@@ -109,3 +109,18 @@ def test_the_weighted_loss_is_a_weighted_mean(starter, prompts):
     plain = -(log_probs.gather(-1, wanted)[..., 0] * weights).sum() / (len(prompts) * weights.sum())
     log = train_to_answer(model, tokenizer, prompts, lambda index, random: text, 1, size=len(prompts), decisive=4.0)
     assert log[0]["loss"] == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_what_is_kept_of_training_is_not_trained_again(starter, prompts, tmp_path):
+    model, processor = starter
+    text = response("The video is clean.", 50)
+
+    def train() -> list[dict]:
+        return train_to_answer(model, processor.tokenizer, prompts, lambda index, random: text, 2, size=len(prompts))
+
+    log = once(model, tmp_path / "answers.pt", train)
+    learnt = {name: value.clone() for name, value in model.state_dict().items()}
+    train()
+    assert not all(torch.equal(value, learnt[name]) for name, value in model.state_dict().items())
+    assert once(model, tmp_path / "answers.pt", lambda: pytest.fail("trained again")) == log
+    assert all(torch.equal(value, learnt[name]) for name, value in model.state_dict().items())

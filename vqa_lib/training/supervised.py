@@ -1,7 +1,9 @@
 """Supervised training of small models: eyes for the starter, answers for it and for the ceiling of a run."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +17,26 @@ from vqa_lib.models.reference import plain_inputs
 
 KIND_WEIGHT = 0.3  # of a cross-entropy (about 1.4 before training) beside a squared error (about 0.05)
 PARTS = 3  # batches by length that a step is gone through in
+
+
+def once(model, path: str | Path, train: Callable[[], list[dict]]) -> list[dict]:
+    """What `train` does to a model, done once: the weights that it ends with and its log are kept in a file.
+
+    path: of that file; where it exists, an interrupted run had come so far, and nothing is trained. Returns the log.
+
+    Example:
+        eyes = once(model, run.file("phases", "eyes.pt"), lambda: train_eyes(model, prompts, strengths))
+    """
+    path = Path(path)
+    if path.exists():
+        kept = torch.load(path)
+        model.load_state_dict(kept["weights"])
+        return kept["log"]
+    log = train()
+    unfinished = path.with_name(path.name + ".part")
+    torch.save({"weights": model.state_dict(), "log": log}, unfinished)
+    os.replace(unfinished, path)
+    return log
 
 
 def _order(count: int, size: int, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
