@@ -71,7 +71,9 @@ def tables(
     seeds: Annotated[
         str, typer.Option(help="Whole numbers with blanks between them; every run is made for each.")
     ] = "0",
-    cores: Annotated[int, typer.Option(min=1, help="CPU cores; a tiny run takes one.")] = 1,
+    cores: Annotated[
+        int | None, typer.Option(min=1, show_default="all", help="CPU cores; a tiny run takes one.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
 ) -> None:
     """Make every table and figure of a paper: what is not done yet is run, in the right order."""
