@@ -287,6 +287,42 @@ class TestRuns:
         assert not any("lora" in name for name, _ in model.named_parameters())
 
 
+def run_out(monkeypatch, calls: set[int]) -> None:
+    """The chosen pieces find no memory."""
+    summed_loss, made = VideoSFTTrainer._summed_loss, []
+
+    def fail(trainer, examples):
+        made.append(0)
+        loss = summed_loss(trainer, examples)
+        if len(made) in calls:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    monkeypatch.setattr(VideoSFTTrainer, "_summed_loss", fail)
+
+
+@pytest.mark.parametrize("call", [1, 2])  # 2: a gradient is there already, and must go
+def test_out_of_memory_halves_the_pieces_and_changes_nothing_else(
+    monkeypatch, tiny_folder, videos, frame_cache, tmp_path, capfd, call
+):
+    settings = replace(SMALL, queries=4, tokens=200)
+    whole = train(tiny_folder, videos[:4], settings, tmp_path / "whole", frame_cache)
+    run_out(monkeypatch, {call})
+    capfd.readouterr()
+    short = train(tiny_folder, videos[:4], settings, tmp_path / "short", frame_cache)
+    printed = [line for line in capfd.readouterr().out.splitlines() if "memory" in line]
+    assert printed == ["step 1: out of memory; going on with tokens=100"]
+    assert largest_difference(weights(whole), weights(short)) < 1e-5
+    logs = [read_log(model.parent / "log.jsonl") for model in (whole, short)]
+    assert [line["loss"] for line in logs[0]] == pytest.approx([line["loss"] for line in logs[1]], abs=1e-5)
+
+
+def test_out_of_memory_twice_in_a_step_ends_with_advice(monkeypatch, tiny_folder, videos, frame_cache, tmp_path):
+    run_out(monkeypatch, {1, 2})
+    with pytest.raises(RuntimeError, match=r"step 1: out of memory: lower tokens \(now 200\), max_pixels, or frames"):
+        train(tiny_folder, videos[:4], SMALL, tmp_path, frame_cache)
+
+
 @pytest.mark.parametrize("changes", [{}, {"lora_rank": 4}], ids=["all weights", "LoRA"])
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     monkeypatch, tiny_folder, videos, frame_cache, tmp_path, changes

@@ -35,6 +35,7 @@ from vqa_lib.training.common import (
     visuals_of,
     widen_what_learns,
 )
+from vqa_lib.training.halving import HalvesPieces
 from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.responses import true_response
 from vqa_lib.training.rows import question_of
@@ -90,12 +91,14 @@ class Example:
     features: tuple[torch.Tensor, ...] | None
 
 
-class VideoSFTTrainer(Trainer):
+class VideoSFTTrainer(HalvesPieces, Trainer):
     """transformers' Trainer on record numbers; the loss is the mean cross-entropy per response token of a step.
 
     read_example: record number -> (question encoded, response as text). tokens: at most so many in one forward; a step
     is gone through in pieces of that size. The other arguments are the Trainer's; a batch is a whole step.
     """
+
+    also_lower = "max_pixels, or frames"
 
     def __init__(self, *args, read_example: Callable[[int], tuple[EncodedPrompt, str]], tokens: int, **kwargs):
         super().__init__(*args, data_collator=_numbers, **kwargs)
@@ -108,6 +111,9 @@ class VideoSFTTrainer(Trainer):
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         model.train()
+        return self._step_that_fits(model, inputs)
+
+    def _step_in_pieces(self, model, inputs) -> torch.Tensor:
         examples = [self._example(number) for number in inputs["records"]]
         lengths = [len(example.response) for example in examples]
         prompts = [len(example.prompt.ids) for example in examples]
