@@ -11,7 +11,7 @@ ours, has 0.5 beta in its place, the same at every noise level, and squared erro
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,6 @@ class DPOSettings:
     frames: int = 8
     dtype: str = "float32"
     seed: int = 0
-
-    @classmethod
-    def from_params(cls, params: dict) -> "DPOSettings":
-        """The settings among a notebook's parameters, which carry the same names."""
-        return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
 
     def __post_init__(self):
         for name in ("pairs", "steps", "lora_rank", "checkpoint_every", "frames"):
