@@ -245,6 +245,15 @@ class TestRuns:
         assert len(seen) == 4 * times
         assert len(read_log(tmp_path / "log.jsonl")) == 6
 
+    def test_what_a_frozen_tower_has_seen_is_kept_without_pixels(
+        self, monkeypatch, tiny_folder, videos, frame_cache, tmp_path
+    ):
+        settings = replace(SMALL, train_vision=False)
+        trainer = build_trainer(monkeypatch, tiny_folder, videos[:1], NATURAL, settings, tmp_path, frame_cache)
+        (visual,) = trainer._example(0).prompt.visuals
+        assert visual.pixels.untyped_storage().nbytes() == 0
+        assert trainer.kept_bytes > 0
+
     def test_the_vision_tower_learns_too(self, tiny_folder, videos, frame_cache, tmp_path):
         trained = train(tiny_folder, videos[:3], replace(SMALL, steps=None, epochs=1), tmp_path, frame_cache)
         assert len(read_log(tmp_path / "log.jsonl")) == 2  # two records, and the one that is left

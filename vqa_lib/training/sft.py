@@ -115,8 +115,8 @@ class VideoSFTTrainer(HalvesPieces, Trainer):
             return example
         with torch.no_grad(), self.accelerator.autocast():
             (features,) = encode_clips(self.model, [prompt])
-        # What is kept has no pixels: nothing asks for them again.
-        visuals = tuple(replace(visual, pixels=visual.pixels[:0]) for visual in prompt.visuals)
+        # What is kept has no pixels: nothing asks for them again. A copy, because a view would keep them alive.
+        visuals = tuple(replace(visual, pixels=visual.pixels[:0].clone()) for visual in prompt.visuals)
         example = replace(example, prompt=replace(prompt, visuals=visuals), features=features)
         size = sum(part.numel() * part.element_size() for part in features)
         if self.kept_bytes + size <= KEPT_BYTES:
