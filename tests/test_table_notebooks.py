@@ -99,6 +99,19 @@ def test_natural_video_has_the_means_and_does_without_the_optional_runs(project)
     marker.write_text("{}")
 
 
+def test_the_figure_says_why_its_pair_was_chosen(project):
+    def shown(*overrides):
+        run = run_notebook("vq_insight/figure3_reasoning", overrides=["seeds=[0, 1]", *overrides])
+        return json.loads((run / "metrics.json").read_text())
+
+    chosen = shown()
+    assert chosen["why"].startswith("chosen because it is the first of ")
+    other, whole = chosen["responses"]
+    assert whole["judge"] == "VQ-Insight (stage 2)"
+    assert whole["answer"] == whole["preference"] != other["answer"]
+    assert shown("number=1")["why"] == "chosen by its number, 1"
+
+
 def test_the_ablation_says_which_signs_agree(project):
     run = run_notebook("vq_insight/table4_ablation", overrides=["seeds=[0, 1]"])
     words = json.loads((run / "metrics.json").read_text())["in words"]
