@@ -116,7 +116,7 @@ def plan(
     overrides: Overrides = [],  # noqa: B006
     files: Files = [],  # noqa: B006
 ) -> None:
-    """Predict memory, tokens and arithmetic of a notebook's GRPO step, and what to lower if it does not fit a GPU."""
+    """Predict memory, tokens and arithmetic of a notebook's training step; what to lower if it does not fit a GPU."""
     from vqa_lib.params import resolve_params
 
     resolve_params(notebook, profile, overrides, files)  # before the import of torch, which takes seconds
