@@ -8,11 +8,11 @@ RUN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-# What `make tables` makes: whose tables, at which size, with which seeds, on how many CPU cores.
+# What `make tables` makes: whose tables, at which size, with which seeds, on how many CPU cores (empty: all).
 PAPER ?= vq_insight
 PROFILE ?= tiny
 SEEDS ?= 0
-CORES ?= 1
+CORES ?=
 
 .PHONY: help quickstart tables test bench lint lab lock clean
 
@@ -29,7 +29,7 @@ quickstart: $(VENV)/ready
 	$(RUN)/vqa run 00_quickstart --profile tiny
 
 tables: $(VENV)/ready
-	$(RUN)/vqa tables "$(PAPER)" --profile "$(PROFILE)" --seeds "$(SEEDS)" --cores "$(CORES)"
+	$(RUN)/vqa tables "$(PAPER)" --profile "$(PROFILE)" --seeds "$(SEEDS)" $(if $(CORES),--cores "$(CORES)")
 
 # Two files at a time: each of the two workers needs about 3 GB.
 test: $(VENV)/ready

@@ -192,66 +192,25 @@ def write_model(case: Case, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def make_tracker():
-    """A dispatch mode that counts the bytes of live tensor storages, with the peak since its last `restart`."""
-    import weakref
-
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_iter
-
-    class LiveTensors(TorchDispatchMode):
-        def __init__(self):
-            super().__init__()
-            self.known, self.now, self.peak = {}, 0, 0
-
-        def restart(self) -> int:
-            peak, self.peak = self.peak, self.now
-            return peak
-
-        def add(self, tensor: torch.Tensor) -> None:
-            storage = tensor.untyped_storage()
-            key, size = storage._cdata, storage.nbytes()
-            if key in self.known:
-                return
-            self.known[key] = size
-            self.now += size
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._forget, key)
-
-        def _forget(self, key: int) -> None:
-            self.now -= self.known.pop(key)
-
-        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-            output = function(*arguments, **(keywords or {}))
-            for tensor in tree_iter(output):
-                if isinstance(tensor, torch.Tensor):
-                    self.add(tensor)
-            return output
-
-    return LiveTensors()
-
-
 def measure(case: Case) -> dict:
     """What `measured_peak` returns; to be called in a process of its own."""
     import gc
     import time
 
-    import numpy as np
     import torch
     from datasets import Dataset
 
     from vqa_lib.models.families import freeze_vision
     from vqa_lib.models.loading import load_model, lora_config
+    from vqa_lib.planning.live_tensors import LiveTensors
     from vqa_lib.recipes import RECIPES
     from vqa_lib.records import Scale, ScoredClip
     from vqa_lib.training.common import weights_dtype, widen_what_learns
     from vqa_lib.training.grpo import VideoGRPOTrainer
     from vqa_lib.training.rows import training_rows
     from vqa_lib.training.run import GRPOSettings, grpo_config
-    from vqa_lib.video import Frames
 
-    tracker, phases, lengths, prompt_tokens = make_tracker(), {}, [], []
+    tracker, phases, lengths, prompt_tokens = LiveTensors(), {}, [], []
 
     class Measured(VideoGRPOTrainer):
         def _step_in_pieces(self, model, inputs):
@@ -275,12 +234,6 @@ def measure(case: Case) -> dict:
                 phases["reference"] = tracker.restart()
             return made
 
-    def frames(number: int) -> Frames:
-        generator = np.random.default_rng(number)
-        pixels = generator.integers(0, 256, (case.frames, case.side, case.side, 3), dtype=np.uint8)
-        indices = np.arange(case.frames)
-        return Frames(pixels, indices, case.frames, 2.0, indices / 2.0)
-
     settings = GRPOSettings.from_params(case.params())
     recipe = RECIPES["vq_insight/natural"]
     clips = [
@@ -298,14 +251,11 @@ def measure(case: Case) -> dict:
         trainer = Measured(
             model=model, args=config, train_dataset=Dataset.from_list(training_rows(clips, recipe)),
             processing_class=processor, peft_config=lora_config(8) if settings.lora_rank else None, recipe=recipe,
-            read_visuals=lambda number: [(frames(number), "video")], contrast_generations=case.contrast,
+            read_visuals=lambda number: [(made_up_frames(case, number), "video")], contrast_generations=case.contrast,
             tokens=case.tokens,
         )  # fmt: skip
         widen_what_learns(trainer.model)
-        for network in (trainer.model, trainer.ref_model):
-            for tensor in [] if network is None else [*network.parameters(), *network.buffers()]:
-                tracker.add(tensor)
-                tensor.sum()  # read from the file that it is mapped to
+        add_weights(tracker, trainer.model, trainer.ref_model)
         held = tracker.restart()
         gc.collect()
         baseline = _resident() - held
@@ -319,6 +269,72 @@ def measure(case: Case) -> dict:
     return {
         "peak": max(phases.values()), "phases": phases, "rss": rss, "held": held, "parameters": parameters,
         "prompt_tokens": prompt_tokens[0], "lengths": lengths, "seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def made_up_frames(case: Case, number: int):
+    """Noise of a case's size."""
+    import numpy as np
+
+    from vqa_lib.video import Frames
+
+    generator = np.random.default_rng(number)
+    pixels = generator.integers(0, 256, (case.frames, case.side, case.side, 3), dtype=np.uint8)
+    indices = np.arange(case.frames)
+    return Frames(pixels, indices, case.frames, 2.0, indices / 2.0)
+
+
+def add_weights(tracker, *networks) -> None:
+    """Count the weights and buffers of networks (or None)."""
+    for network in networks:
+        for tensor in [] if network is None else [*network.parameters(), *network.buffers()]:
+            tracker.add(tensor)
+            tensor.sum()  # read from the file that it is mapped to
+
+
+def measure_supervised(case: Case) -> dict:
+    """Peak of live tensors of two steps of supervised training in this process; the second has optimiser states.
+
+    Returns:
+        {"peak": bytes; "prompt_tokens", "answer_tokens"}
+    """
+    from peft import get_peft_model
+
+    from vqa_lib.models.families import encode, freeze_vision
+    from vqa_lib.models.loading import load_model, lora_config
+    from vqa_lib.planning.live_tensors import LiveTensors
+    from vqa_lib.training.common import weights_dtype, widen_what_learns
+    from vqa_lib.training.sft import SFTSettings, VideoSFTTrainer, sft_arguments
+
+    tracker, settings = LiveTensors(), SFTSettings.from_params(case.params())
+    answer = "<answer> 63.20 </answer>"
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(case, Path(folder) / "model")
+        model, processor = load_model(str(Path(folder) / "model"), weights_dtype(settings))
+        if settings.lora_rank:
+            model = get_peft_model(model, lora_config(settings.lora_rank))
+            if case.checkpointing:
+                model.enable_input_require_grads()
+            widen_what_learns(model)
+        elif not settings.train_vision:
+            freeze_vision(model)
+        arguments = sft_arguments(settings, Path(folder))
+        arguments.activation_checkpointing = arguments.gradient_checkpointing = case.checkpointing
+
+        def read_example(number: int):
+            return encode(processor, [(made_up_frames(case, number), "video")], "How good is it?"), answer
+
+        trainer = VideoSFTTrainer(
+            model=model, args=arguments, train_dataset=[{"record": n, "name": str(n)} for n in range(case.queries)],
+            processing_class=processor, read_example=read_example, tokens=case.tokens,
+        )  # fmt: skip
+        example = trainer._example(0)
+        trainer.kept.clear()
+        add_weights(tracker, trainer.model)
+        with tracker:
+            trainer.train()
+    return {
+        "peak": tracker.peak, "prompt_tokens": len(example.prompt.ids), "answer_tokens": len(example.response),
     }  # fmt: skip
 
 

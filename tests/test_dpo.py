@@ -176,7 +176,3 @@ def test_files_are_checked_before_anything_starts(folder, pairs, tmp_path):
 def test_settings_are_checked(name, value, message):
     with pytest.raises(ValueError, match=message):
         DPOSettings(**{name: value})
-
-
-def test_settings_come_from_a_notebooks_parameters():
-    assert DPOSettings.from_params({"beta": 7.0, "steps": 3, "profile": "tiny"}) == DPOSettings(beta=7.0, steps=3)

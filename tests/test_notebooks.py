@@ -59,7 +59,6 @@ SMOKE = {
         "examples=6",
     ],
     "vq_insight/baseline_sft": ["data_scale=1", "queries=2", "steps=2", "tokens=2000", "held_out=4"],
-    "vq_insight/table3_natural": [],
 }
 # Folders of one world and scale; where none is named, the quickstart's.
 DATA = {

@@ -11,18 +11,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from vqa_lib.cli import app
+from vqa_lib.generation.dpo import DPOSettings, _train
+from vqa_lib.generation.sampling import load_generator
 from vqa_lib.models.families import encode, encode_clips, freeze_vision
 from vqa_lib.models.loading import load_model, lora_config
 from vqa_lib.models.packing import completion_log_probs
-from vqa_lib.paths import project
+from vqa_lib.paths import PACKAGE, project
 from vqa_lib.plan import advise, parse_size, plan_notebook, plan_text
 from vqa_lib.planning.arithmetic import backward, forward
+from vqa_lib.planning.generator import generator_shape, predict_dpo_memory
+from vqa_lib.planning.live_tensors import LiveTensors
 from vqa_lib.planning.memory import predict_memory
 from vqa_lib.planning.shapes import PUBLISHED, model_shape
+from vqa_lib.planning.supervised import predict_supervised_memory, supervised_method, supervised_workload
 from vqa_lib.planning.workload import Method, Rows, method, workload
 from vqa_lib.recipes import RECIPES
 
-STAGE2 = "vq_insight/stage2_natural"
+STAGE2, STAGE3 = "vq_insight/stage2_natural", "vq_insight/stage3_united"
+STARTER_GENERATOR = PACKAGE / "generation" / "starter_generator"
 # peft 0.21 and TRL 1.16 use names that transformers 5.23 has renamed.
 RENAMED = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")
 
@@ -77,6 +83,29 @@ def test_predicted_memory_is_that_of_a_real_step(memory, changes):
     entry = memory.compared(case, memory.measure(case))  # in this process: tensors are counted, not pages
     assert entry["parameters"] > 25e6
     assert 0.75 < entry["ratio"] < 1.25
+
+
+@RENAMED
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"queries": 4, "tokens": 160},
+        {"queries": 2, "tokens": 4096, "frames": 16, "side": 168, "tuning": "frozen"},
+        {"queries": 2, "tokens": 4096, "frames": 16, "side": 168, "tuning": "lora", "checkpointing": True},
+        {"queries": 4, "tokens": 4096, "dtype": "bfloat16"},
+    ],
+    ids=["all weights, small pieces", "vision frozen, one piece", "lora, recomputed", "all in bfloat16"],
+)
+def test_predicted_memory_is_that_of_a_real_supervised_step(memory, tmp_path, changes):
+    case = memory.Case("test", hidden=384, layers=7, **changes)
+    found = memory.measure_supervised(case)
+    memory.write_model(case, tmp_path)
+    shape = model_shape(str(tmp_path))
+    work = supervised_workload(shape, case.params(), RECIPES["vq_insight/sft_natural"])
+    work = replace(work, prompt=found["prompt_tokens"], completion=found["answer_tokens"])
+    way = supervised_method(case.params(), gpu=False, checkpointing=case.checkpointing)
+    predicted = predict_supervised_memory(shape, work, way, records=case.queries)
+    assert 0.75 < predicted.peak / found["peak"] < 1.25
 
 
 def test_every_part_grows_with_what_it_is_for():
@@ -183,6 +212,65 @@ def test_stage_2_is_planned_with_the_model_that_stage_1_starts_from():
     assert plan_notebook("vq_insight/stage1_image", "paper").work.contrast_rows == 0
 
 
+def test_without_the_warm_up_the_model_is_the_one_that_the_notebook_names():
+    plan = plan_notebook(STAGE2, "paper", ["warm_up=false", "cold_model=Qwen/Qwen2.5-VL-3B-Instruct"])
+    assert (plan.shape.name, plan.model_from) == ("Qwen/Qwen2.5-VL-3B-Instruct", "")
+
+
+@pytest.mark.parametrize("profile", ["lora", "paper"])
+def test_supervised_training_has_neither_rollouts_nor_a_reference(profile):
+    plan = plan_notebook("vq_insight/baseline_sft", profile, ["task=natural"])
+    assert plan.recipe == RECIPES["vq_insight/sft_natural"]
+    frozen = ["vision encoding"] if profile == "lora" else []
+    assert list(plan.memory.phases) == [*frozen, "loss", "optimiser step"]
+    assert "reference model" not in plan.memory.phases["loss"]
+    assert plan.work.rows == plan.work.clips == plan.params["queries"]
+    assert plan.memory.peak < plan_notebook(STAGE2, profile, ["processes=1", "accelerate_config="]).memory.peak
+    assert "one step of supervised training" in plan_text(plan, 80e9)
+    assert "sampled" not in plan_text(plan)
+
+
+def test_a_prompt_about_a_pair_shows_two_clips():
+    plans = [plan_notebook("vq_insight/baseline_sft", "lora", [f"task={task}"]) for task in ("multi_dim", "preference")]
+    assert plans[1].work.clip.visual == 2 * plans[0].work.clip.visual == 2048
+
+
+def test_the_judge_of_stage_3_is_planned_as_that_of_stage_2():
+    plan, stage2 = plan_notebook(STAGE3, "lora", ["device=cpu"]), plan_notebook("vq_insight/stage2_preference", "lora")
+    assert plan.shape == stage2.shape
+    assert "what vq_insight/stage2_preference starts from" in plan.model_from
+    assert plan.memory == stage2.memory
+    assert "The generator is on the device cpu and takes nothing of the GPU." in plan_text(plan)
+
+
+def test_stage_3_needs_the_larger_of_its_two_parts():
+    plan = plan_notebook(STAGE3, "tiny", ["device=cuda", "dpo_pairs=2"])
+    assert plan.needed == max(plan.memory.needed, plan.dpo.needed)
+    weights = plan.dpo.phases["DPO step"]["generator"]
+    assert {phase["generators of the notebook"] for phase in plan.memory.phases.values()} == {2 * weights}
+    text = plan_text(plan, plan.dpo.needed - 1)
+    assert "one step of Diffusion-DPO, 2 pairs, float32" in text
+    assert "lower dpo_pairs" in text
+
+
+def test_predicted_memory_of_a_generator_is_that_of_real_training(tmp_path):
+    pairs, rank, frames = 2, 4, 4
+    params = {"dpo_pairs": pairs, "dpo_rank": rank, "clip_frames": frames, "width": 80, "height": 56, "prompts": 3}
+    predicted = predict_dpo_memory(generator_shape(str(STARTER_GENERATOR)), params).phases["DPO step"]
+    generator, tracker = load_generator(STARTER_GENERATOR), LiveTensors()
+    examples = [tuple(torch.randn(*shape) for shape in ((6, frames, 7, 10),) * 2 + ((16, 32),)) for _ in range(3)]
+    parts = [generator.unet, generator.vae, generator.text_encoder]
+    for tensor in [
+        *(weight for part in parts for weight in part.parameters()),
+        *(t for each in examples for t in each),
+    ]:
+        tracker.add(tensor)
+    with tracker:
+        _train(generator, examples, DPOSettings(steps=2, pairs=pairs, lora_rank=rank), tmp_path)
+    ours = sum(size for part, size in predicted.items() if part != "generators of the notebook")
+    assert ours == pytest.approx(tracker.peak, rel=0.02)
+
+
 def test_a_training_on_images_has_one_frame():
     assert plan_notebook("vq_insight/stage1_image", "paper").work.clip.visual == 320
 
@@ -206,10 +294,13 @@ def test_command_says_what_fits_and_what_does_not():
         ([STAGE2, "--gpu", "24"], "--gpu: expected a size such as 24GB or 24GiB, got '24'"),
         ([STAGE2, "-p", "model=someone/else"], "model: expected a folder with config.json or one of"),
         ([STAGE2, "-p", "tokns=1"], "unknown parameter 'tokns'; did you mean tokens"),
-        (["vq_insight/table3_natural"], "expected a notebook with all GRPO settings; it has no model"),
+        (["vq_insight/table3_natural"], "expected a notebook with all settings of GRPO; it has no model"),
         ([STAGE2, "-p", "dtype=int8"], "dtype: expected one of float32"),
         ([STAGE2, "-p", "processes=2", "-p", "accelerate_config=none.yaml"], "accelerate_config: none.yaml: cannot"),
         ([STAGE2, "-p", "group=1"], "group must be at least 2"),
+        (["vq_insight/baseline_sft", "-p", "task=all"], "there is no recipe 'vq_insight/all'"),
+        (["vq_insight/baseline_sft", "-p", "tokens=0"], "tokens must be at least 1"),
+        ([STAGE3, "-p", "device=cuda", "-p", "generator=none"], "or a folder in diffusers' layout; there is no"),
     ],
 )
 def test_bad_input_is_one_error(arguments, said):

@@ -6,7 +6,7 @@ import pytest
 
 from vqa_lib import seed_tables
 from vqa_lib.metrics import paired_bootstrap, paired_bootstrap_dimensions
-from vqa_lib.shown_clips import clips_of_prompts
+from vqa_lib.shown_clips import clips_of_prompts, telling_pair
 
 
 def row(seed, value, metric="srcc", reason=None, n=10, unparsed=1):
@@ -94,6 +94,19 @@ def test_paired_bootstrap_over_dimensions_uses_the_videos_that_both_answered_who
         paired_bootstrap_dimensions({"spatial": [1]}, b, truth)
     with pytest.raises(ValueError, match="differ in length"):
         paired_bootstrap_dimensions({**a, "spatial": [1]}, b, truth)
+
+
+def said(answer, swapped, preference="first"):
+    return {"preference": preference, "answer": answer, "swapped_answer": swapped}
+
+
+def test_the_telling_pair_is_the_first_on_which_the_whole_method_alone_is_right():
+    right, wrong, unread = said("first", "first"), said("second", "first"), said(None, "first")
+    whole = [wrong, said("first", "second"), right, said("second", "second", "tie"), right, right, right]
+    other = [right, wrong, right, said("first", "first", "tie"), unread, wrong, wrong]
+    assert telling_pair(whole, other) == 5
+    assert telling_pair(whole[:5], other[:5]) is None
+    assert telling_pair([said(None, None, None)], [right]) is None  # nothing is agreed upon in silence
 
 
 def test_clips_of_prompts_names_what_is_missing(tmp_path):

@@ -245,6 +245,15 @@ class TestRuns:
         assert len(seen) == 4 * times
         assert len(read_log(tmp_path / "log.jsonl")) == 6
 
+    def test_what_a_frozen_tower_has_seen_is_kept_without_pixels(
+        self, monkeypatch, tiny_folder, videos, frame_cache, tmp_path
+    ):
+        settings = replace(SMALL, train_vision=False)
+        trainer = build_trainer(monkeypatch, tiny_folder, videos[:1], NATURAL, settings, tmp_path, frame_cache)
+        (visual,) = trainer._example(0).prompt.visuals
+        assert visual.pixels.untyped_storage().nbytes() == 0
+        assert trainer.kept_bytes > 0
+
     def test_the_vision_tower_learns_too(self, tiny_folder, videos, frame_cache, tmp_path):
         trained = train(tiny_folder, videos[:3], replace(SMALL, steps=None, epochs=1), tmp_path, frame_cache)
         assert len(read_log(tmp_path / "log.jsonl")) == 2  # two records, and the one that is left
@@ -285,6 +294,42 @@ class TestRuns:
         assert any(bool(value.any()) for name, value in names.items() if "lora_B" in name)
         model, _ = load_model(trained)
         assert not any("lora" in name for name, _ in model.named_parameters())
+
+
+def run_out(monkeypatch, calls: set[int]) -> None:
+    """The chosen pieces find no memory."""
+    summed_loss, made = VideoSFTTrainer._summed_loss, []
+
+    def fail(trainer, examples):
+        made.append(0)
+        loss = summed_loss(trainer, examples)
+        if len(made) in calls:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    monkeypatch.setattr(VideoSFTTrainer, "_summed_loss", fail)
+
+
+@pytest.mark.parametrize("call", [1, 2])  # 2: a gradient is there already, and must go
+def test_out_of_memory_halves_the_pieces_and_changes_nothing_else(
+    monkeypatch, tiny_folder, videos, frame_cache, tmp_path, capfd, call
+):
+    settings = replace(SMALL, queries=4, tokens=200)
+    whole = train(tiny_folder, videos[:4], settings, tmp_path / "whole", frame_cache)
+    run_out(monkeypatch, {call})
+    capfd.readouterr()
+    short = train(tiny_folder, videos[:4], settings, tmp_path / "short", frame_cache)
+    printed = [line for line in capfd.readouterr().out.splitlines() if "memory" in line]
+    assert printed == ["step 1: out of memory; going on with tokens=100"]
+    assert largest_difference(weights(whole), weights(short)) < 1e-5
+    logs = [read_log(model.parent / "log.jsonl") for model in (whole, short)]
+    assert [line["loss"] for line in logs[0]] == pytest.approx([line["loss"] for line in logs[1]], abs=1e-5)
+
+
+def test_out_of_memory_twice_in_a_step_ends_with_advice(monkeypatch, tiny_folder, videos, frame_cache, tmp_path):
+    run_out(monkeypatch, {1, 2})
+    with pytest.raises(RuntimeError, match=r"step 1: out of memory: lower tokens \(now 200\), max_pixels, or frames"):
+        train(tiny_folder, videos[:4], SMALL, tmp_path, frame_cache)
 
 
 @pytest.mark.parametrize("changes", [{}, {"lora_rank": 4}], ids=["all weights", "LoRA"])

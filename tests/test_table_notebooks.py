@@ -12,7 +12,7 @@ from test_params import write_notebook
 from vqa_lib.paths import PACKAGE
 from vqa_lib.results import RunError
 from vqa_lib.run_notebook import run_notebook
-from vqa_lib.workflow import read_tables_file
+from vqa_lib.workflow import finished_run, read_tables_file
 
 ROOT = PACKAGE.parent
 STAGE_CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
@@ -22,6 +22,7 @@ STAGES = {"baseline_sft": f'{STAGE_CELL}\ntask: str = "natural"', "stage3_united
 TABLES = {
     "vq_insight/table1_preference": ["table1", "order_bias", "diff"],
     "vq_insight/table2_multi_dim": ["table2", "srcc"],
+    "vq_insight/table3_natural": ["table3", "table3_all_metrics", "order_awareness", "srcc"],
     "vq_insight/table4_ablation": ["table4", "whole_against_rows", "agreement", "srcc"],
     "vq_insight/table5_ablation": ["table5", "whole_against_rows", "agreement", "diff"],
     "vq_insight/table6_generator": ["generator", "table6"],
@@ -46,7 +47,7 @@ def project(tmp_path_factory):
         patch.setenv("VQA_RESULTS", str(folder / "results"))
         patch.setenv("VQA_CACHE", str(folder / "cache"))
         for name in read_tables_file("vq_insight")["runs"]:
-            if name not in ("warm_up", "natural", "natural_sft"):
+            if name != "warm_up":
                 for seed in SEEDS:
                     write_run(name, seed)
         yield folder
@@ -80,6 +81,35 @@ def test_a_row_a_seed_and_the_mean_stand_below_the_papers(project):
     mean, *single = (float(cell.split()[0]) for cell in ours["genai_bench/votes"][::-1])
     assert mean == pytest.approx(sum(single) / 2, abs=0.02)
     assert shown["method"].nunique() == 8 + 5
+
+
+def test_natural_video_has_the_means_and_does_without_the_optional_runs(project):
+    shown = table("vq_insight/table3_natural", "table3")
+    ours = shown[shown["whose"] == "ours, tiny"]
+    assert ours["method"].nunique() == 5
+    assert ours.groupby(["method", "metric"])["seed"].agg(list).tolist() == [["0", "1", "mean of 2"]] * 10
+    assert len(table("vq_insight/table3_natural", "order_awareness")) == len(SEEDS)  # not of the Q-Insight-style runs
+
+    marker = finished_run("vq_insight", "natural_q_insight", "tiny", 1).path / "DONE"
+    marker.unlink()
+    folder = run_notebook("vq_insight/table3_natural", overrides=["seeds=[0, 1]"], force=True)
+    shown = pd.read_csv(folder / "tables" / "table3.csv", dtype=str)
+    ours = shown.loc[shown["whose"] == "ours, tiny", "method"]
+    assert list(dict.fromkeys(ours)) == ["zero-shot after the image warm-up", "SFT", "VQ-Insight"]
+    marker.write_text("{}")
+
+
+def test_the_figure_says_why_its_pair_was_chosen(project):
+    def shown(*overrides):
+        run = run_notebook("vq_insight/figure3_reasoning", overrides=["seeds=[0, 1]", *overrides])
+        return json.loads((run / "metrics.json").read_text())
+
+    chosen = shown()
+    assert chosen["why"].startswith("chosen because it is the first of ")
+    other, whole = chosen["responses"]
+    assert whole["judge"] == "VQ-Insight (stage 2)"
+    assert whole["answer"] == whole["preference"] != other["answer"]
+    assert shown("number=1")["why"] == "chosen by its number, 1"
 
 
 def test_the_ablation_says_which_signs_agree(project):

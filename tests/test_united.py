@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from vqa_lib.generation.united import (
     Count,
     OrderBias,
-    ask,
-    comparisons,
     count_preferences,
     order_bias,
     second_preference_set,
@@ -22,30 +20,19 @@ from vqa_lib.records import Pair
 A, B, C, D = (Path(name) for name in "abcd")
 
 
-def by_worth(worth: dict[Path, float]):
-    """A judge without a favourite place."""
-
-    def judge(first: Path, second: Path) -> str | None:
-        if worth[first] == worth[second]:
-            return None
-        return "first" if worth[first] > worth[second] else "second"
-
-    return judge
-
-
-@pytest.mark.parametrize("n", [2, 3, 4, 10])
-def test_every_two_are_compared_once_in_each_order(n):
-    candidates = [Path(str(number)) for number in range(n)]
-    found = comparisons(candidates)
-    assert len(found) == n * (n - 1)
-    assert set(found) == set(permutations(candidates, 2))
-    assert all(one == other[::-1] for one, other in zip(found[::2], found[1::2], strict=True))
+def by_worth(worth: dict[Path, float]) -> dict:
+    """The verdicts on all twos of a judge without a favourite place."""
+    verdicts = {}
+    for first, second in permutations(worth, 2):
+        ahead = worth[first] - worth[second]
+        verdicts[first, second] = None if ahead == 0 else "first" if ahead > 0 else "second"
+    return verdicts
 
 
 @pytest.mark.parametrize("candidates", [[], [A], [A, B, A]])
 def test_too_few_or_repeated_candidates_are_refused(candidates):
     with pytest.raises(ValueError, match="at least two candidates, each once"):
-        comparisons(candidates)
+        count_preferences(candidates, {})
 
 
 def test_preferences_are_counted_and_nothing_is_guessed():
@@ -94,7 +81,7 @@ def test_order_bias(verdicts, expected):
     ],
 )
 def test_most_against_least_preferred(worth, winner, loser):
-    pair = win_lose_pair("7", "a red circle", [A, B, C], ask([A, B, C], by_worth(worth)))
+    pair = win_lose_pair("7", "a red circle", [A, B, C], by_worth(worth))
     assert (pair.first, pair.second, pair.preference) == (winner, loser, "first")
     assert (pair.name, pair.prompt, pair.kind, pair.dataset, pair.split) == (
         "7",
@@ -115,14 +102,14 @@ def test_of_equally_preferred_the_less_rejected_stands_higher():
 
 @pytest.mark.parametrize("verdict", ["first", "second", None])
 def test_a_judge_that_only_sees_the_place_gives_no_pair(verdict):
-    verdicts = dict.fromkeys(comparisons([A, B, C]), verdict)
+    verdicts = dict.fromkeys(permutations([A, B, C], 2), verdict)
     assert win_lose_pair("1", "p", [A, B, C], verdicts) is None
 
 
 @given(st.permutations([1, 2, 3, 4]))
 def test_the_order_of_candidates_does_not_matter_where_worth_differs(worths):
     worth = dict(zip([A, B, C, D], worths, strict=True))
-    pairs = {win_lose_pair("1", "p", list(order), ask(list(order), by_worth(worth))) for order in permutations(worth)}
+    pairs = {win_lose_pair("1", "p", list(order), by_worth(worth)) for order in permutations(worth)}
     (pair,) = pairs
     assert worth[pair.first] == 4
     assert worth[pair.second] == 1
@@ -136,7 +123,7 @@ def test_second_set_pairs_the_best_new_sample_with_the_old_loser_and_alternates_
     ]
     new = [[Path(f"{number}-{sample}") for sample in range(3)] for number in range(3)]
     worth = [dict(zip(candidates, (0, 2, 1), strict=True)) for candidates in new]
-    tables = [ask(candidates, by_worth(known)) for candidates, known in zip(new, worth, strict=True)]
+    tables = [by_worth(known) for known in worth]
     pairs = second_preference_set(old, new, tables)
     assert [(pair.first, pair.second, pair.preference) for pair in pairs] == [
         (Path("0-1"), B, "first"),
@@ -153,4 +140,4 @@ def test_second_set_refuses_what_does_not_go_together():
     with pytest.raises(ValueError, match="got 1 pairs, 0 lists of candidates and 0 of verdicts"):
         second_preference_set([old], [], [])
     with pytest.raises(ValueError, match="united/1: an old pair must have a winner, got 'tie'"):
-        second_preference_set([old], [[C, D]], [ask([C, D], by_worth({C: 1, D: 2}))])
+        second_preference_set([old], [[C, D]], [by_worth({C: 1, D: 2})])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from test_params import write_notebook
@@ -15,7 +16,7 @@ from test_params import write_notebook
 from vqa_lib.params import ParamsError
 from vqa_lib.paths import PACKAGE
 from vqa_lib.results import RunError, finished_runs
-from vqa_lib.workflow import finished_run, planned_runs, read_tables_file
+from vqa_lib.workflow import finished_run, make_tables, planned_runs, read_tables_file
 
 ROOT = PACKAGE.parent
 CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
@@ -96,6 +97,17 @@ def test_two_seeds_are_planned_in_order(project):
     assert max(jobs.index("first_seed0"), jobs.index("first_seed3")) < jobs.index("table1") < jobs.index("tables")
     assert jobs.index("first_seed3") < jobs.index("second_seed3")
     assert not (project / "results" / "paper").exists()
+
+
+@pytest.mark.parametrize(("cores", "given"), [(None, "all"), (3, "3")])
+def test_all_cores_are_used_unless_told_otherwise(cores, given, project, monkeypatch):
+    commands = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=0)
+    )
+    make_tables("paper", "tiny", [0], cores)
+    (command,) = commands
+    assert command[command.index("--cores") + 1] == given
 
 
 def test_killed_and_called_again_it_completes_and_then_does_nothing(project):

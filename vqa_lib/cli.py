@@ -71,7 +71,9 @@ def tables(
     seeds: Annotated[
         str, typer.Option(help="Whole numbers with blanks between them; every run is made for each.")
     ] = "0",
-    cores: Annotated[int, typer.Option(min=1, help="CPU cores; a tiny run takes one.")] = 1,
+    cores: Annotated[
+        int | None, typer.Option(min=1, show_default="all", help="CPU cores; a tiny run takes one.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
 ) -> None:
     """Make every table and figure of a paper: what is not done yet is run, in the right order."""
@@ -114,7 +116,7 @@ def plan(
     overrides: Overrides = [],  # noqa: B006
     files: Files = [],  # noqa: B006
 ) -> None:
-    """Predict memory, tokens and arithmetic of a notebook's GRPO step, and what to lower if it does not fit a GPU."""
+    """Predict memory, tokens and arithmetic of a notebook's training step; what to lower if it does not fit a GPU."""
     from vqa_lib.params import resolve_params
 
     resolve_params(notebook, profile, overrides, files)  # before the import of torch, which takes seconds

@@ -1,10 +1,12 @@
-"""`vqa plan`: whether a notebook's GRPO step fits a GPU, what its memory goes into, and what to lower if it does not.
+"""`vqa plan`: whether a notebook's training step fits a GPU, what its memory goes into, and what to lower if not.
 
-Everything is predicted from the model's shape and the notebook's parameters; nothing is loaded or run.
+GRPO, supervised training, and stage 3's two parts: the judge's GRPO, and the generator's Diffusion-DPO. Everything is
+predicted from shapes and the notebook's parameters; nothing is loaded.
 """
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +15,77 @@ from tabulate import tabulate
 from vqa_lib.notebook import model_path
 from vqa_lib.params import find_notebook, resolve_params
 from vqa_lib.planning.arithmetic import Operations, Tokens, count_operations, count_tokens
+from vqa_lib.planning.generator import (
+    KEPT_GENERATORS,
+    GeneratorShape,
+    generator_shape,
+    generator_weights,
+    predict_dpo_memory,
+)
 from vqa_lib.planning.memory import CONTEXT, SLACK, Memory, predict_memory
 from vqa_lib.planning.shapes import ModelShape, PlanError, model_shape
-from vqa_lib.planning.workload import Workload, method, workload
+from vqa_lib.planning.supervised import (
+    count_supervised_operations,
+    predict_supervised_memory,
+    supervised_method,
+    supervised_workload,
+)
+from vqa_lib.planning.workload import Method, Workload, method, workload
 from vqa_lib.recipes import RECIPES, Recipe
 from vqa_lib.training.run import GRPOSettings
+from vqa_lib.training.settings import TrainingSettings
+from vqa_lib.training.sft import SFTSettings
 
-NEEDED = ("model", "queries", "group", "tokens", "max_completion", "contrast", "beta", "lora_rank", "dtype")
 UNITS = {"GB": 1e9, "GIB": 2**30}
 FEWEST = {"max_completion": 128, "max_pixels": 50176, "frames": 4, "max_frames": 4}  # lower makes no sense on a GPU
 
 
 @dataclass(frozen=True)
+class Training:
+    """A kind of training, by the functions that plan its step.
+
+    needed: parameters that the notebook must have. settings: what checks them.
+    """
+
+    name: str
+    needed: tuple[str, ...]
+    settings: type[TrainingSettings]
+    workload: Callable[[ModelShape, dict, Recipe], Workload]
+    method: Callable[[dict], Method]
+    memory: Callable[[ModelShape, Workload, Method], Memory]
+    operations: Callable[[ModelShape, Workload, Method], Operations]
+
+
+COMMON = ("model", "queries", "tokens", "lora_rank", "dtype")
+GRPO = Training(
+    "GRPO",
+    (*COMMON, "group", "max_completion", "contrast", "beta"),
+    GRPOSettings,
+    workload,
+    method,
+    predict_memory,
+    count_operations,
+)
+SUPERVISED = Training(
+    "supervised training",
+    COMMON,
+    SFTSettings,
+    supervised_workload,
+    supervised_method,
+    predict_supervised_memory,
+    count_supervised_operations,
+)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A prediction. params: the notebook's, resolved. model_from: what names the model, if not the notebook itself."""
+    """A prediction. params: the notebook's, resolved. model_from: what names the model, if not the notebook itself.
+
+    dpo: of the step of Diffusion-DPO that the notebook trains a generator by, where it does so on the GPU.
+    """
 
     notebook: str
+    training: Training
     params: dict
     recipe: Recipe
     shape: ModelShape
@@ -37,6 +94,12 @@ class Plan:
     memory: Memory
     tokens: Tokens
     operations: Operations
+    dpo: Memory | None = None
+
+    @property
+    def needed(self) -> float:
+        """Bytes that a GPU should have."""
+        return max(part.needed for part in (self.memory, self.dpo) if part is not None)
 
 
 @dataclass(frozen=True)
@@ -48,34 +111,60 @@ class Change:
 
 
 def plan_notebook(notebook: str | Path, profile: str = "tiny", overrides=(), files=()) -> Plan:
-    """The prediction for one GRPO step of a notebook on a GPU, a process.
+    """The prediction for one training step of a notebook on a GPU, a process.
 
     Raises:
-        ParamsError: parameters that a run would refuse. PlanError: a notebook that does not train by GRPO, or a model
-            that cannot be planned.
+        ParamsError: parameters that a run would refuse. PlanError: a notebook that does not train, or a model that
+            cannot be planned.
 
     Example:
         plan_notebook("vq_insight/stage2_natural", "lora").memory.needed / 1e9  # GB
     """
-    params = resolve_params(notebook, profile, overrides, files)
-    if missing := [name for name in NEEDED if name not in params]:
-        raise PlanError(f"{notebook}: expected a notebook with all GRPO settings; it has no {', '.join(missing)}")
+    params, source = resolve_params(notebook, profile, overrides, files), _source(notebook)
+    training = SUPERVISED if "SFTSettings.from_params" in source else GRPO
+    given = {"model" if name == "judge" else name for name in params}
+    if missing := [name for name in training.needed if name not in given]:
+        raise PlanError(
+            f"{notebook}: expected a notebook with all settings of {training.name}; it has no {', '.join(missing)}"
+        )
     try:
-        GRPOSettings.from_params(params)
+        training.settings.from_params(params)
     except ValueError as error:  # what a run would refuse only when it begins to train
         raise PlanError(f"{notebook}: {error}") from None
-    source = _source(notebook)
-    recipe = _recipe(notebook, source, params)
-    model, model_from = params["model"], ""
-    if not model:
-        model, model_from = _earlier_model(notebook, source, profile)
+    recipe = _recipe(notebook, source, params, training)
+    model, model_from = _first_model(notebook, source, params, profile)
     shape = model_shape(model_path(model))
-    return Plan(str(notebook), params, recipe, shape, model_from, *_predict(shape, params, recipe))
+    return Plan(
+        str(notebook),
+        training,
+        params,
+        recipe,
+        shape,
+        model_from,
+        *_predict(training, shape, params, recipe),
+        _dpo(params),
+    )
 
 
-def _predict(shape: ModelShape, params: dict, recipe: Recipe):
-    work, way = workload(shape, params, recipe), method(params)
-    return work, predict_memory(shape, work, way), count_tokens(work), count_operations(shape, work, way)
+def _predict(training: Training, shape: ModelShape, params: dict, recipe: Recipe):
+    work, way = training.workload(shape, params, recipe), training.method(params)
+    memory = training.memory(shape, work, way)
+    if _generator_on_gpu(params):  # the notebook keeps generators while its judge trains
+        beside = {"generators of the notebook": generator_weights(_generator(params)) * KEPT_GENERATORS}
+        memory = Memory({phase: parts | beside for phase, parts in memory.phases.items()})
+    return work, memory, count_tokens(work), training.operations(shape, work, way)
+
+
+def _generator_on_gpu(params: dict) -> bool:
+    return "generator" in params and params["device"] != "cpu"
+
+
+def _generator(params: dict) -> GeneratorShape:
+    return generator_shape(model_path(params["generator"]))
+
+
+def _dpo(params: dict) -> Memory | None:
+    return predict_dpo_memory(_generator(params), params) if _generator_on_gpu(params) else None
 
 
 def _source(notebook: str | Path) -> str:
@@ -83,21 +172,33 @@ def _source(notebook: str | Path) -> str:
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-def _recipe(notebook, source: str, params: dict) -> Recipe:
-    """The recipe that the notebook's code takes, without the contrast group where the temporal reward is off."""
-    names = re.findall(r'RECIPES\["([^"]+)"\]', source)
-    if len(names) != 1 or names[0] not in RECIPES:
-        raise PlanError(f'{notebook}: expected one RECIPES["name"] in its code, found {len(names)}')
-    recipe = RECIPES[names[0]]
+def _recipe(notebook, source: str, params: dict, training: Training) -> Recipe:
+    """The recipe that the notebook's code trains by, without the contrast group where the temporal reward is off."""
+    names = [name.format_map(params) for name in re.findall(r'RECIPES\[f?"([^"]+)"\]', source)]
+    if unknown := [name for name in names if name not in RECIPES]:
+        raise PlanError(f"{notebook}: there is no recipe {unknown[0]!r}")
+    # One without rewards is for supervised training; where there are two, the other is what its model is asked before.
+    recipes = [RECIPES[name] for name in names if bool(RECIPES[name].rewards) == (training is GRPO)]
+    if len(recipes) != 1:
+        raise PlanError(f'{notebook}: {training.name}: expected one RECIPES["name"] in its code, found {len(recipes)}')
+    (recipe,) = recipes
     return recipe.without("temporal") if params.get("temporal") is False and "temporal" in recipe.rewards else recipe
 
 
-def _earlier_model(notebook, source: str, profile: str) -> tuple[str, str]:
-    """The model that the notebook of the stage before starts from, which has the shape of the one it makes."""
-    earlier = re.search(r'find_run\("([^"]+)"', source)
-    if earlier is None:
+def _first_model(notebook, source: str, params: dict, profile: str) -> tuple[str, str]:
+    """The model that training starts from, and what names it if not the notebook itself.
+
+    Where that is the run of an earlier stage, what that stage starts from: it has the shape of the one that it makes.
+    """
+    model = params.get("model") or params.get("judge") or ("" if params.get("warm_up", True) else params["cold_model"])
+    if model:
+        return model, ""
+    found = re.search(r'find_run\("([^"]+)"', source)
+    if found is None:
         raise PlanError(f"{notebook}: model: expected a hub id or a folder, found none")
-    return resolve_params(earlier[1], profile)["model"], f"what {earlier[1]} starts from, profile {profile}"
+    earlier = found[1]
+    model, _ = _first_model(earlier, _source(earlier), resolve_params(earlier, profile), profile)
+    return model, f"what {earlier} starts from, profile {profile}"
 
 
 def parse_size(text: str) -> float:
@@ -163,7 +264,7 @@ def _lowered(plan: Plan, held: dict, steps: list[dict], gpu: float) -> Change | 
     change = None
     for values in steps:
         together = held | values
-        memory = _predict(plan.shape, plan.params | together, plan.recipe)[1]
+        memory = _predict(plan.training, plan.shape, plan.params | together, plan.recipe)[1]
         change = Change(together, memory.needed)
         if memory.needed <= gpu:
             break
@@ -176,22 +277,41 @@ def plan_text(plan: Plan, gpu: float | None = None) -> str:
     named = f" ({plan.model_from})" if plan.model_from else ""
     divided = plan.params.get("accelerate_config")
     unverified = f"\nHow {divided} divides memory: from its description, never measured." if divided else ""
+    processes = f"each of {plan.params.get('processes') or 1} process(es)"
     lines = [
-        f"{plan.notebook}, one GRPO step, each of {plan.params.get('processes') or 1} process(es). A prediction:",
+        f"{plan.notebook}, one step of {plan.training.name}, {processes}. A prediction:",
         "computed from shapes, for clips and completions as long as the parameters allow; nothing was run."
         + unverified,
         f"model: {shape.name}{named}, {shape.parameters:,} parameters ({shape.source})",
         f"prompt: {work.prompt:,} tokens, {work.clip.visual:,} of them visual",
         "",
         _memory_table(memory),
-        f"peak {_gb(memory.peak)} GB in the phase: {memory.phase}; to have: {_gb(memory.needed)} GB"
-        f" (with {SLACK:.0%} for the allocator and {_gb(CONTEXT)} GB for the GPU's context)",
+        _peak(memory),
         "",
-        _tokens_table(plan.tokens, len(work.pieces()), len(work.blocks())),
+        _tokens_table(plan.tokens, len(work.pieces()), len(work.blocks()) if plan.training is GRPO else 0),
         "",
         _operations_table(plan.operations),
+        *_generator_lines(plan),
     ]
     return "\n".join(lines if gpu is None else [*lines, "", *_verdict(plan, gpu)])
+
+
+def _peak(memory: Memory) -> str:
+    return (
+        f"peak {_gb(memory.peak)} GB in the phase: {memory.phase}; to have: {_gb(memory.needed)} GB"
+        f" (with {SLACK:.0%} for the allocator and {_gb(CONTEXT)} GB for the GPU's context)"
+    )
+
+
+def _generator_lines(plan: Plan) -> list[str]:
+    """What is predicted of the generator that a notebook tunes; of its sampling nothing is."""
+    params = plan.params
+    if "generator" not in params:
+        return []
+    if plan.dpo is None:
+        return ["", f"The generator is on the device {params['device']} and takes nothing of the GPU."]
+    title = f"The generator {params['generator']}, one step of Diffusion-DPO, {params['dpo_pairs']} pairs, float32:"
+    return ["", title, "", _memory_table(plan.dpo), _peak(plan.dpo), "Making clips is not predicted."]
 
 
 def _memory_table(memory: Memory) -> str:
@@ -208,21 +328,30 @@ def _tokens_table(tokens: Tokens, pieces: int, blocks: int) -> str:
         ("completions", tokens.completions),
         ("contrast: prompts and completions", tokens.contrast),
     ]
-    title = f"tokens a step ({pieces} pieces, sampled in {blocks} blocks)"
+    title = f"tokens a step ({pieces} pieces{f', sampled in {blocks} blocks' if blocks else ''})"
     return tabulate([(name, f"{count:,}") for name, count in rows], [title, ""], colalign=_columns(1))
 
 
 def _operations_table(operations: Operations) -> str:
     names = {"vision": "vision encoding", "prefill": "prefill", "decode": "decoding"}
     names |= {"reference": "reference", "loss": "loss, forward and backward"}
-    rows = [(said, f"{getattr(operations, name) / 1e12:,.1f}") for name, said in names.items()]
+    found = {said: getattr(operations, name) for name, said in names.items()}
+    rows = [(said, f"{count / 1e12:,.1f}") for said, count in found.items() if count]
     rows.append(("sum", f"{operations.total / 1e12:,.1f}"))
     return tabulate(rows, ["10^12 operations (FLOPs) a step", ""], disable_numparse=True, colalign=_columns(1))
 
 
 def _verdict(plan: Plan, gpu: float) -> list[str]:
-    if plan.memory.needed <= gpu:
-        return [f"fits {_gb(gpu)} GB, with {_gb(gpu - plan.memory.needed)} GB left"]
+    if plan.needed <= gpu:
+        return [f"fits {_gb(gpu)} GB, with {_gb(gpu - plan.needed)} GB left"]
+    if plan.dpo and plan.dpo.needed > gpu:
+        lower = f"does NOT fit {_gb(gpu)} GB: the generator needs {_gb(plan.dpo.needed - gpu)} GB too much; lower"
+        lines = [f"{lower} dpo_pairs, clip_frames, or width and height"]
+        return lines if plan.memory.needed <= gpu else [*lines, *_advice(plan, gpu)]
+    return _advice(plan, gpu)
+
+
+def _advice(plan: Plan, gpu: float) -> list[str]:
     rows = [
         (
             ", ".join(f"{name}={value}" for name, value in change.values.items()),

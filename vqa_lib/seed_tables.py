@@ -52,6 +52,24 @@ def read_metrics(
     return measured
 
 
+def where_finished(
+    paper: str, methods: Mapping[str, tuple[str, str]], optional: Sequence[str], profile: str, seeds: Sequence[int]
+) -> dict[str, tuple[str, str]]:
+    """The methods of `read_metrics` without those whose run is optional and not finished for every seed.
+
+    optional: names of runs. A printed line names what is left out, and what makes it.
+    """
+    left_out = set()
+    for name in optional:
+        try:
+            for seed in seeds:
+                finished_run(paper, name, profile, seed)
+        except RunError as error:
+            left_out.add(name)
+            print(f"left out: {error}")
+    return {method: (name, state) for method, (name, state) in methods.items() if name not in left_out}
+
+
 def with_means(measured: pd.DataFrame, keys: Sequence[str] = ("model", "dataset", "metric")) -> pd.DataFrame:
     """The rows of `read_metrics`, and behind them, where there are several seeds, one row for all of them.
 

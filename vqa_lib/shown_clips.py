@@ -6,41 +6,77 @@ from pathlib import Path
 import pandas as pd
 
 from vqa_lib.answering import read_predictions
+from vqa_lib.comparing import SIDES
 from vqa_lib.datasets import load_pairs
 from vqa_lib.paths import resolve
 from vqa_lib.records import Pair
 from vqa_lib.results import RunFolder
 
 
-def said_of_pair(runs: Mapping[str, RunFolder], number: int) -> tuple[Pair, pd.DataFrame]:
-    """A pair of the test split of `visionreward_pairs`, and what each judge said of it, shown in the pair's own order.
+def pair_to_show(
+    runs: Mapping[str, RunFolder], whole: str, number: int | None = None
+) -> tuple[Pair, pd.DataFrame, str]:
+    """A pair of the test split of `visionreward_pairs`, what two judges said of it, and in words why it is this pair.
 
-    runs: a judge's name -> its finished run of stage 2 on preference, all with the same data. number: of the pair, from
-    0, in the order of the published file.
+    runs: a judge's name -> its finished run of stage 2 on preference, both with the same data. whole: the judge with
+    the whole method. number: of the pair, from 0, in the order of the published file; None is `telling_pair`, and 0
+    where there is none.
 
     Returns:
-        The pair, and a row a judge: judge, name, preference (the truth), answer ("first" or "second"; None where
-        unreadable), response.
+        The pair; a row a judge, shown the pair in its own order: judge, name, preference (the truth), answer ("first"
+        or "second"; None where unreadable), response; and the reason.
 
     Raises:
-        ValueError: there is no pair of that number, or a run did not compare it; the message says which.
+        ValueError: there is no pair of that number, or a run did not compare a pair; the message says which.
     """
     first = next(iter(runs.values()))
     root = resolve(first.params["data"]) / "visionreward"
     pairs = load_pairs("visionreward_pairs", root, "test", first.params["held_out"])
+    said = {judge: _said(run, pairs) for judge, run in runs.items()}
+    number, why = _choice(said, whole) if number is None else (number, f"chosen by its number, {number}")
     if not 0 <= number < len(pairs):
         raise ValueError(f"number: expected 0 to {len(pairs) - 1}, found {number}")
-    pair = pairs[number]
-    rows = []
-    for judge, run in runs.items():
-        path = run.path / "predictions" / "after.jsonl"
-        said = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(path)}
-        key = (pair.dataset, pair.split, pair.name)
-        if key not in said:
-            raise ValueError(f"{path}: has no answer to the pair {'/'.join(key)}")
-        found = {name: said[key][name] for name in ("name", "preference", "answer", "response")}
-        rows.append({"judge": judge, **found})
-    return pair, pd.DataFrame(rows)
+    kept = ("name", "preference", "answer", "response")
+    rows = [{"judge": judge, **{name: rows[number][name] for name in kept}} for judge, rows in said.items()]
+    return pairs[number], pd.DataFrame(rows), why
+
+
+def telling_pair(whole: Sequence[dict], other: Sequence[dict]) -> int | None:
+    """The first pair on which two judges differ and the first of them agrees with people in both orders; None: no pair.
+
+    whole, other: a row a pair of each judge, with preference, answer and swapped_answer as `comparing.compare_pairs`
+    gives them. They differ where both can be read, shown the pair in its own order, and choose differently.
+
+    Example:
+        >>> right = {"preference": "first", "answer": "first", "swapped_answer": "first"}
+        >>> telling_pair([right, right], [right, right | {"answer": "second"}])
+        1
+    """
+    for number, (ours, theirs) in enumerate(zip(whole, other, strict=True)):
+        right = ours["preference"] in SIDES and ours["answer"] == ours["swapped_answer"] == ours["preference"]
+        if right and theirs["answer"] in SIDES and theirs["answer"] != ours["answer"]:
+            return number
+    return None
+
+
+def _choice(said: Mapping[str, list[dict]], whole: str) -> tuple[int, str]:
+    """The number of the telling pair, or 0, and why."""
+    (other,) = [judge for judge in said if judge != whole]
+    number = telling_pair(said[whole], said[other])
+    pairs, wanted = f"the first of {len(said[whole])} test pairs", f"{whole} agrees with people in both orders"
+    if number is None:
+        return 0, f"{pairs}, because there is none on which the two differ and {wanted}"
+    return number, f"chosen because it is {pairs} on which the two differ and {wanted}"
+
+
+def _said(run: RunFolder, pairs: Sequence[Pair]) -> list[dict]:
+    """A run's row on each pair."""
+    path = run.path / "predictions" / "after.jsonl"
+    said = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(path)}
+    keys = [(pair.dataset, pair.split, pair.name) for pair in pairs]
+    if missing := [key for key in keys if key not in said]:
+        raise ValueError(f"{path}: has no answer to the pair {'/'.join(missing[0])}")
+    return [said[key] for key in keys]
 
 
 def clips_of_prompts(folder: str | Path, models: Sequence[str], prompts: int) -> pd.DataFrame:

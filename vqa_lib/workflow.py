@@ -159,8 +159,12 @@ def finished_run(paper: str, name: str, profile: str, seed: int) -> RunFolder:
     return run
 
 
-def make_tables(paper: str, profile: str, seeds: Sequence[int], cores: int, dry_run: bool = False) -> list[PlannedRun]:
+def make_tables(
+    paper: str, profile: str, seeds: Sequence[int], cores: int | None = None, dry_run: bool = False
+) -> list[PlannedRun]:
     """Run what is not done of the paper's runs and tables, by Snakemake; returns the tables.
+
+    cores: CPU cores, None for all that this process may use.
 
     Raises:
         ParamsError: as `planned_runs`.
@@ -172,7 +176,7 @@ def make_tables(paper: str, profile: str, seeds: Sequence[int], cores: int, dry_
     if not planned:
         raise RunError(f"no table of {paper} can be made yet")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project() / "Snakefile")]
-    command += ["--directory", str(project()), "--cores", str(cores), "--resources", "gpu=1", "--keep-going"]
+    command += ["--directory", str(project()), "--cores", str(cores or "all"), "--resources", "gpu=1", "--keep-going"]
     # Time stamps only: a run is bound to its parameters by its folder's name; a comment in the code changes nothing.
     command += ["--rerun-triggers", "mtime", "--rerun-incomplete"]
     # Snakemake's own lock outlives a killed process; this one does not.

@@ -11,7 +11,7 @@ ours, has 0.5 beta in its place, the same at every noise level, and squared erro
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,6 @@ class DPOSettings:
     frames: int = 8
     dtype: str = "float32"
     seed: int = 0
-
-    @classmethod
-    def from_params(cls, params: dict) -> "DPOSettings":
-        """The settings among a notebook's parameters, which carry the same names."""
-        return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
 
     def __post_init__(self):
         for name in ("pairs", "steps", "lora_rank", "checkpoint_every", "frames"):
@@ -171,11 +166,8 @@ def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, o
             times = torch.from_numpy(random.integers(scheduler.config.num_train_timesteps, size=settings.pairs))
             noise = torch.randn(win.shape, generator=torch.Generator().manual_seed(int(random.integers(2**62)))).to(win)
             times = times.to(win.device)
-            policy_win, policy_lose = _errors(unet, scheduler, win, lose, noise, times, words)
-            switch_adapter(unet, on=False)
-            with torch.no_grad():
-                reference_win, reference_lose = _errors(unet, scheduler, win, lose, noise, times, words)
-            switch_adapter(unet, on=True)
+            policy, reference = compared_errors(unet, scheduler, win, lose, noise, times, words)
+            (policy_win, policy_lose), (reference_win, reference_lose) = policy, reference
             loss = diffusion_dpo_loss(policy_win, reference_win, policy_lose, reference_lose, settings.beta).mean()
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * min(1.0, step / max(settings.warmup, 1))
@@ -197,6 +189,19 @@ def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, o
             bar.update()
             if step % settings.checkpoint_every == 0:
                 _checkpoint(unet, optimizer, step, output)
+
+
+def compared_errors(unet, scheduler, win, lose, noise, times, words) -> tuple[tuple, tuple]:
+    """The policy's squared errors on winners and losers, with gradient, and the reference's, the adapter switched off.
+
+    win, lose, noise: latents (n, channels, frames, rows, columns). times: (n,). words: (n, tokens, width).
+    """
+    policy = _errors(unet, scheduler, win, lose, noise, times, words)
+    switch_adapter(unet, on=False)
+    with torch.no_grad():
+        reference = _errors(unet, scheduler, win, lose, noise, times, words)
+    switch_adapter(unet, on=True)
+    return policy, reference
 
 
 def _errors(unet, scheduler, win, lose, noise, times, words) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,9 +5,8 @@ the least often preferred are a win-lose pair (eq. 8). Who judges is the caller'
 of verdicts. Each two candidates are compared in both orders, because judges favour a place; that part is ours.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import permutations
 from pathlib import Path
 
 from vqa_lib.records import Pair
@@ -44,33 +43,17 @@ class OrderBias:
     undecided: int
 
 
-def comparisons(candidates: list[Path]) -> list[Comparison]:
-    """All twos of a prompt's candidates, each in both orders, one order after the other: N (N - 1) of them.
-
-    Raises:
-        ValueError: fewer than two candidates, or the same file twice.
-
-    Example:
-        >>> [tuple(path.name for path in two) for two in comparisons([Path("a"), Path("b")])]
-        [('a', 'b'), ('b', 'a')]
-    """
-    _check_candidates(candidates)
-    return [order for first, second in combinations(candidates, 2) for order in ((first, second), (second, first))]
-
-
-def ask(candidates: list[Path], judge: Callable[[Path, Path], str | None]) -> dict[Comparison, str | None]:
-    """The verdicts of a judge that is a function of two files: "first", "second", or None for undecided."""
-    return {two: judge(*two) for two in comparisons(candidates)}
-
-
 def count_preferences(candidates: list[Path], verdicts: dict[Comparison, str | None]) -> dict[Path, Count]:
-    """How often each candidate was preferred, over all `comparisons`; an undecided one counts for neither, no guess.
+    """How often each candidate was preferred, over all twos in both orders; an undecided one counts for neither.
 
     Raises:
-        ValueError: a comparison without verdict, or a verdict other than "first", "second" and None.
+        ValueError: fewer than two candidates, or the same file twice; a comparison without verdict, or a verdict other
+            than "first", "second" and None.
     """
+    if len(candidates) < 2 or len(set(candidates)) != len(candidates):
+        raise ValueError(f"a prompt needs at least two candidates, each once; got {[str(path) for path in candidates]}")
     tally = {candidate: [0, 0, 0] for candidate in candidates}
-    for two in comparisons(candidates):
+    for two in permutations(candidates, 2):
         verdict = _verdict(two, verdicts)
         for place, candidate in zip(("first", "second"), two, strict=True):
             tally[candidate][2 if verdict is None else int(verdict != place)] += 1
@@ -167,8 +150,3 @@ def _verdict(two: Comparison, verdicts: dict[Comparison, str | None]) -> str | N
     if verdicts[two] not in VERDICTS:
         raise ValueError(f"the verdict on {shown} must be 'first', 'second' or None, got {verdicts[two]!r}")
     return verdicts[two]
-
-
-def _check_candidates(candidates: list[Path]) -> None:
-    if len(candidates) < 2 or len(set(candidates)) != len(candidates):
-        raise ValueError(f"a prompt needs at least two candidates, each once; got {[str(path) for path in candidates]}")

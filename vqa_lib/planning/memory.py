@@ -46,7 +46,7 @@ def predict_memory(shape: ModelShape, work: Workload, method: Method) -> Memory:
     """Peak memory of one process in a step that is not the first (then the optimiser has its states)."""
     still = resting(shape, method)
     whole = still | gathered(shape, method)  # where weights are divided, rollouts gather them (`_whole_model`)
-    text, trained = shape.text, gradient_bytes(shape, method)
+    text = shape.text
     # Features of all prompts stay where the tower is frozen: slices of one tensor, the contrast group's with them.
     clips = work.clips + work.contrast_clips
     features = clips * work.clip.visual * text.hidden * method.dtype  # what the projector's linear map gave
@@ -57,27 +57,40 @@ def predict_memory(shape: ModelShape, work: Workload, method: Method) -> Memory:
     # its own of a tile at a time.
     copied = sum(copies(shape, method)) + (text.embedding * method.dtype if _head_copied(method) else 0)
     sampling = [{"autocast's copies": copied} | _sampling(text, block, method) for block in work.blocks()]
-    encoding = {"autocast's copies": copies(shape, method)[1], "activations": _encoding(shape, work, method)}
+    seeing = {"autocast's copies": copies(shape, method)[1], "activations": encoding(shape, work, method)}
     phases = {
-        "vision encoding": whole | seen | encoding,
+        "vision encoding": whole | seen | seeing,
         "sampling": max((whole | seen | block for block in sampling), key=_total),
     }
     layers = still | {"gathered weights": gathered_layers(shape, method)}
-    pieces = list(dict.fromkeys(work.pieces()))
     seen = {"visual tokens": kept, "pixels": pixels}
     if method.beta:
         phases["reference"] = max(
-            (layers | seen | _reference(shape, work, piece, method) for piece in pieces), key=_total
+            (layers | seen | _reference(shape, work, piece, method) for piece in dict.fromkeys(work.pieces())),
+            key=_total,
         )
     pixels = 0 if method.gpu else work.clips * work.clip.pixels * SINGLE
-    seen = {"visual tokens": kept, "pixels": pixels}
-    several = len(work.pieces()) > 1
-    phases["loss"] = max(
-        (layers | seen | moment for piece in pieces for moment in _loss(shape, work, piece, method, several)),
-        key=_total,
-    )
-    phases["optimiser step"] = still | seen | {"gradients": _held(trained, method) + _buckets(trained, method)}
+    phases |= learning(shape, work, method, {"visual tokens": kept, "pixels": pixels})
+    return memory_of(phases)
+
+
+def memory_of(phases: dict[str, dict[str, float]]) -> Memory:
+    """Phases without the parts that take nothing."""
     return Memory({phase: {part: size for part, size in parts.items() if size} for phase, parts in phases.items()})
+
+
+def learning(shape: ModelShape, work: Workload, method: Method, seen: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The phases of loss and optimiser. seen: what is there of the clips all the time."""
+    still, trained = resting(shape, method), gradient_bytes(shape, method)
+    layers = still | {"gathered weights": gathered_layers(shape, method)} | seen
+    pieces = work.pieces()
+    moments = (
+        layers | moment
+        for piece in dict.fromkeys(pieces)
+        for moment in _loss(shape, work, piece, method, len(pieces) > 1)
+    )
+    step = still | seen | {"gradients": _held(trained, method) + _buckets(trained, method)}
+    return {"loss": max(moments, key=_total), "optimiser step": step}
 
 
 def resting(shape: ModelShape, method: Method) -> dict[str, float]:
@@ -164,7 +177,8 @@ def _buckets(gradients: float, method: Method) -> float:
     return 0 if method.split or method.processes == 1 else gradients
 
 
-def _encoding(shape: ModelShape, work: Workload, method: Method) -> float:
+def encoding(shape: ModelShape, work: Workload, method: Method) -> float:
+    """Bytes that one pass of the vision tower without gradient makes, its pixels with them."""
     patches = pass_patches(shape, work)
     pixels = patches / work.clip.patches * work.clip.pixels
     return pixels * _in_both(method) + vision_forward(shape, patches, method)

@@ -1,6 +1,6 @@
 """What one process goes through in a GRPO step: prompts, completions, pieces and blocks, in tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import yaml
@@ -9,7 +9,7 @@ from vqa_lib.models.internvl import FRAMES_A_PASS
 from vqa_lib.models.qwen import PATCHES_A_PASS
 from vqa_lib.models.rollouts import _blocks
 from vqa_lib.paths import resolve
-from vqa_lib.planning.shapes import ModelShape, PlanError
+from vqa_lib.planning.shapes import ModelShape, PlanError, VisionShape
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import Recipe
 from vqa_lib.training.common import weights_dtype
@@ -23,7 +23,7 @@ CHARACTERS_A_TOKEN, TEMPLATE_TOKENS, FRAME_LABEL_TOKENS = 4, 30, 8  # empirical:
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip is to a model.
+    """What a clip is to a model, or the two of a pair together.
 
     patches: that the vision tower takes. sequence: of them, those that attend to each other. visual: tokens it becomes.
     labels: text tokens beside them. pixels: numbers that the processor makes of it.
@@ -146,9 +146,14 @@ def pass_patches(shape: ModelShape, work: Workload) -> int:
     return min(clips, max(1, PATCHES_A_PASS // work.clip.patches)) * work.clip.patches
 
 
-def clip_of(shape: ModelShape, kind: str, params: dict) -> Clip:
-    """The largest clip that a notebook's frame parameters let through."""
-    vision = shape.vision
+def clip_of(shape: ModelShape, kind: str, params: dict, shown: int = 1) -> Clip:
+    """The largest clip that a notebook's frame parameters let through; `shown`: how many of them stand in a prompt."""
+    clip = _clip(shape.vision, kind, params)
+    sizes = {name: shown * getattr(clip, name) for name in ("patches", "visual", "labels", "pixels")}
+    return replace(clip, **sizes)
+
+
+def _clip(vision: VisionShape, kind: str, params: dict) -> Clip:
     frames = 1 if kind == "image" else params.get("frames") or params["max_frames"]
     if vision.image:
         patches = (vision.image // vision.patch) ** 2
@@ -168,7 +173,8 @@ def workload(shape: ModelShape, params: dict, recipe: Recipe, text_tokens: int |
     """
     prompt = PROMPTS[recipe.prompt]
     kind = "image" if "image" in recipe.prompt.split("/") else "video"
-    clip = clip_of(shape, kind, params)
+    shown = 2 if "Video B" in prompt.choices else 1  # a question about one video, mixed with pairs, is smaller
+    clip = clip_of(shape, kind, params, shown)
     processes, rows = params.get("processes") or 1, params["queries"] * params["group"]
     text = len(prompt.text) // CHARACTERS_A_TOKEN + TEMPLATE_TOKENS if text_tokens is None else text_tokens
     share = rows // processes

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from vqa_lib.frame_cache import FrameCache
-from vqa_lib.models.loading import QUANTIZATIONS, load_model
+from vqa_lib.models.loading import load_model
 from vqa_lib.records import Record
 from vqa_lib.video import FramePolicy, check_readable
 
@@ -93,18 +93,6 @@ def forget_after(path: Path, step: int) -> None:
     """Drop the lines of a log that a checkpoint of that step does not know of."""
     kept = [line for line in read_log(path) if line["step"] <= step]
     write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def check_quantization(settings) -> None:
-    """Whether `quantize` is known, and goes with the adapters that it needs.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if settings.quantize not in ("", *QUANTIZATIONS):
-        raise ValueError(f'quantize must be "" or one of {", ".join(QUANTIZATIONS)}; got {settings.quantize!r}')
-    if settings.quantize and not settings.lora_rank:
-        raise ValueError(f"quantize={settings.quantize!r} needs adapters: lora_rank must be at least 1, got 0")
 
 
 def check_files(records: list[Record]) -> None:

@@ -30,6 +30,7 @@ from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.recipes import Recipe
 from vqa_lib.rewards import REWARDS
 from vqa_lib.training.common import NotANumber, load_weights
+from vqa_lib.training.halving import HalvesPieces
 from vqa_lib.training.order import OrderOfEpoch
 from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.rows import answer_in
@@ -47,7 +48,7 @@ class Bank:
     features: list | None  # visual tokens, kept where the vision tower is frozen
 
 
-class VideoGRPOTrainer(GRPOTrainer):
+class VideoGRPOTrainer(HalvesPieces, GRPOTrainer):
     """TRL's GRPOTrainer on rows made by `training_rows`.
 
     read_visuals: record number -> [(Frames, kind), ...], what its prompt shows. recipe: see `recipes`.
@@ -56,6 +57,8 @@ class VideoGRPOTrainer(GRPOTrainer):
     each prompt once, "reference" goes the plain way. vllm: address of a `vllm_server` that samples in this
     process's place. The other arguments are TRL's; a process's batch is a whole step.
     """
+
+    also_lower = "max_pixels, frames, max_completion, or group"
 
     def __init__(
         self,
@@ -308,34 +311,13 @@ class VideoGRPOTrainer(GRPOTrainer):
     def training_step(self, model, inputs, num_items_in_batch):
         started = time.perf_counter()
         model.train()
-        loss = self._step_unless_out_of_memory(model, inputs)
-        if loss is None:  # outside of any `except`, which would keep what the failed step had in memory
-            model.zero_grad()
-            self._metrics["train"].clear()
-            torch.cuda.empty_cache()
-            try:
-                loss = self._step_in_pieces(model, inputs)
-            except torch.OutOfMemoryError as error:
-                raise self._advice() from error
+        loss = self._step_that_fits(model, inputs)
         self._step += 1
         self._metrics["train"]["step_time"].append(time.perf_counter() - started)
         return loss
 
-    def _step_unless_out_of_memory(self, model, inputs) -> torch.Tensor | None:
-        try:
-            return self._step_in_pieces(model, inputs)
-        except torch.OutOfMemoryError as error:
-            if self.accelerator.num_processes > 1:  # the others wait for this one in the middle of the step
-                raise self._advice() from error
-        self.tokens = max(1, self.tokens // 2)
-        print(f"step {self.state.global_step + 1}: out of memory; going on with tokens={self.tokens}", flush=True)
-        return None
-
-    def _advice(self) -> RuntimeError:
-        return RuntimeError(
-            f"step {self.state.global_step + 1}: out of memory: lower tokens (now {self.tokens}), max_pixels, frames, "
-            "max_completion, or group"
-        )
+    def _forget_step(self) -> None:
+        self._metrics["train"].clear()
 
     def _step_in_pieces(self, model, inputs) -> torch.Tensor:
         """Rollouts, then loss and gradients piece by piece; the gradient is that of the whole batch at once."""

@@ -1,7 +1,7 @@
 """One training run: settings in, a model folder and a log out; interrupted runs go on from their last checkpoint."""
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +19,6 @@ from vqa_lib.training.common import (
     NoLastCheckpoint,
     Progress,
     check_files,
-    check_quantization,
     drop_torn_checkpoints,
     keep_model,
     last_checkpoint,
@@ -31,67 +30,42 @@ from vqa_lib.training.common import (
 from vqa_lib.training.grpo import ENGINES, VideoGRPOTrainer
 from vqa_lib.training.processes import check_processes, launch
 from vqa_lib.training.rows import training_rows
+from vqa_lib.training.settings import TrainingSettings
 from vqa_lib.video import FramePolicy
 
 __all__ = ["GRPOSettings", "Job", "grpo_config", "read_log", "train_grpo", "train_here"]
 
 
 @dataclass(frozen=True)
-class GRPOSettings:
-    """How a stage is trained. Names follow the papers: `group` responses a query, `queries` a step.
+class GRPOSettings(TrainingSettings):
+    """How a stage is trained by GRPO. Names follow the papers: `group` responses a query, `queries` a step.
 
-    steps: optimiser steps (or None, and `epochs` counts). tokens: at most so many in one forward with gradient; the
-    step's queries x group responses are gone through in pieces of that size, which changes memory, not the result.
-    beta: weight of the KL term. lora_rank: 0 trains all weights; otherwise adapters of that rank in the language model,
-    the vision tower frozen. train_vision: whether the vision tower learns too (full training only). contrast: responses
-    a query on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers. dtype:
-    what is computed in; weights that learn are kept in float32.
-    quantize: "4bit" or "8bit" for the weights below the adapters, "" to leave them whole. processes: that share each
-    step, one a GPU; with 1 training stays in this process. accelerate_config: a file for `accelerate launch`, such as
-    those in params/accelerate; "" for plain data parallelism. vllm: address of a `models/vllm_server.py` that samples
-    in this process's place, for adapters only; "" to sample here.
+    beta: weight of the KL term. contrast: responses a query on perturbed frames. engine: "shared", or "reference" for
+    the plain, slow way through transformers. processes: that share each step, one a GPU; with 1 training stays in this
+    process. accelerate_config: a file for `accelerate launch`, such as those in params/accelerate; "" for plain data
+    parallelism. vllm: address of a `models/vllm_server.py` that samples in this process's place, for adapters only; ""
+    to sample here. The others: see `TrainingSettings`.
     """
 
-    learning_rate: float = 1.0e-6
     group: int = 8
-    queries: int = 8
-    steps: int | None = None
-    epochs: float = 3
-    tokens: int = 16384
     beta: float = 0.001
     clip: float = 0.2
     temperature: float = 1.0
     top_p: float = 1.0
     max_completion: int = 768
     contrast: int = 4
-    lora_rank: int = 0
-    train_vision: bool = True
-    warmup: int = 0
-    schedule: str = "constant"
-    max_grad_norm: float = 1.0
-    checkpoint_every: int = 100
-    dtype: str = "bfloat16"
     engine: str = "shared"
-    seed: int = 0
-    quantize: str = ""
     processes: int = 1
     accelerate_config: str = ""
     vllm: str = ""
 
-    @classmethod
-    def from_params(cls, params: dict) -> "GRPOSettings":
-        """The settings among a notebook's parameters, which carry the same names."""
-        return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
-
     def __post_init__(self):
-        for name in ("group", "queries", "tokens", "max_completion", "checkpoint_every", "processes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        super().__post_init__()
+        self._check_positive("group", "max_completion", "processes")
         if self.group < 2:
             raise ValueError(f"group must be at least 2: advantages compare the responses of a group, got {self.group}")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}")
-        check_quantization(self)
         if self.group * self.queries % self.processes:
             raise ValueError(
                 f"processes must divide queries x group ({self.queries} x {self.group}), got {self.processes}"

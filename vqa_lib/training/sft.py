@@ -6,7 +6,7 @@ is what true videos and shared prompts replace, and its constructor insists on a
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,6 @@ from vqa_lib.training.common import (
     NotANumber,
     Progress,
     check_files,
-    check_quantization,
     drop_torn_checkpoints,
     keep_model,
     last_checkpoint,
@@ -35,50 +34,21 @@ from vqa_lib.training.common import (
     visuals_of,
     widen_what_learns,
 )
+from vqa_lib.training.halving import HalvesPieces
 from vqa_lib.training.pieces import split_rows
 from vqa_lib.training.responses import true_response
 from vqa_lib.training.rows import question_of
+from vqa_lib.training.settings import TrainingSettings
 from vqa_lib.video import FramePolicy
 
 KEPT_BYTES = 2 * 2**30  # visual tokens of a frozen tower that are kept; clips beyond that are encoded in every epoch
 
 
 @dataclass(frozen=True)
-class SFTSettings:
-    """How a supervised stage is trained; names as in `GRPOSettings`.
+class SFTSettings(TrainingSettings):
+    """How a supervised stage is trained. The last step of an epoch has the records that are left."""
 
-    queries: records a step; the last step of an epoch has those that are left. steps: optimiser steps (or None, and
-    `epochs` counts). tokens: at most so many in one forward; changes memory, not the result. lora_rank: 0 trains all
-    weights; otherwise adapters of that rank in the language model, the vision tower frozen. train_vision: whether the
-    vision tower learns too (full training only). dtype: what is computed in; weights that learn are kept in float32.
-    quantize: "4bit" or "8bit" for the weights below the adapters, "" to leave them whole.
-    """
-
-    learning_rate: float = 1.0e-6
     queries: int = 32
-    steps: int | None = None
-    epochs: float = 3
-    tokens: int = 16384
-    lora_rank: int = 0
-    train_vision: bool = True
-    warmup: int = 0
-    schedule: str = "constant"
-    max_grad_norm: float = 1.0
-    checkpoint_every: int = 100
-    dtype: str = "bfloat16"
-    seed: int = 0
-    quantize: str = ""
-
-    @classmethod
-    def from_params(cls, params: dict) -> "SFTSettings":
-        """The settings among a notebook's parameters, which carry the same names."""
-        return cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
-
-    def __post_init__(self):
-        for name in ("queries", "tokens", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        check_quantization(self)
 
 
 @dataclass(frozen=True)
@@ -90,12 +60,14 @@ class Example:
     features: tuple[torch.Tensor, ...] | None
 
 
-class VideoSFTTrainer(Trainer):
+class VideoSFTTrainer(HalvesPieces, Trainer):
     """transformers' Trainer on record numbers; the loss is the mean cross-entropy per response token of a step.
 
     read_example: record number -> (question encoded, response as text). tokens: at most so many in one forward; a step
     is gone through in pieces of that size. The other arguments are the Trainer's; a batch is a whole step.
     """
+
+    also_lower = "max_pixels, or frames"
 
     def __init__(self, *args, read_example: Callable[[int], tuple[EncodedPrompt, str]], tokens: int, **kwargs):
         super().__init__(*args, data_collator=_numbers, **kwargs)
@@ -108,6 +80,9 @@ class VideoSFTTrainer(Trainer):
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         model.train()
+        return self._step_that_fits(model, inputs)
+
+    def _step_in_pieces(self, model, inputs) -> torch.Tensor:
         examples = [self._example(number) for number in inputs["records"]]
         lengths = [len(example.response) for example in examples]
         prompts = [len(example.prompt.ids) for example in examples]
@@ -140,8 +115,8 @@ class VideoSFTTrainer(Trainer):
             return example
         with torch.no_grad(), self.accelerator.autocast():
             (features,) = encode_clips(self.model, [prompt])
-        # What is kept has no pixels: nothing asks for them again.
-        visuals = tuple(replace(visual, pixels=visual.pixels[:0]) for visual in prompt.visuals)
+        # What is kept has no pixels: nothing asks for them again. A copy, because a view would keep them alive.
+        visuals = tuple(replace(visual, pixels=visual.pixels[:0].clone()) for visual in prompt.visuals)
         example = replace(example, prompt=replace(prompt, visuals=visuals), features=features)
         size = sum(part.numel() * part.element_size() for part in features)
         if self.kept_bytes + size <= KEPT_BYTES:
