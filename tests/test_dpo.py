@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from vqa_lib.generation import dpo
-from vqa_lib.generation.dpo import DPOSettings, diffusion_dpo_loss, train_dpo
+from vqa_lib.generation.adapters import adapter_weights, add_adapter
+from vqa_lib.generation.dpo import DPOSettings, add_gradients, diffusion_dpo_loss, recompute_activations, train_dpo
 from vqa_lib.generation.sampling import generate_clips, load_generator, write_clips
 from vqa_lib.generation.tiny import build_generator, world_texts
+from vqa_lib.planning.live_tensors import LiveTensors
 from vqa_lib.records import Pair
 
 SETTINGS = DPOSettings(steps=6, pairs=2, lora_rank=2, learning_rate=1e-3, checkpoint_every=2, warmup=0, frames=4)
@@ -94,6 +97,65 @@ def test_it_learns_to_prefer_winners_and_its_adapter_changes_the_samples(folder,
     stamp = (adapter / "adapter.json").stat().st_mtime_ns
     assert train_dpo(folder, [], SETTINGS, tmp_path) == adapter  # done: nothing is read or trained
     assert (adapter / "adapter.json").stat().st_mtime_ns == stamp
+
+
+def test_pairs_one_after_the_other_learn_what_they_learn_together(folder, pairs, tmp_path, monkeypatch):
+    """In float64: AdamW makes steps of any gradient's size, that of a rounding error of float32 too."""
+    monkeypatch.setattr(dpo, "widen_what_learns", torch.nn.Module.double)
+    adapters, logs = [], []
+    for at_once in (2**16, 1):
+        monkeypatch.setattr(dpo, "LATENTS_AT_ONCE", at_once)
+        adapter = train_dpo(folder, pairs, replace(SETTINGS, pairs=3, dtype="float64"), tmp_path / str(at_once))
+        adapters.append(load_file(adapter / "adapter.safetensors"))
+        logs.append([line["loss"] for line in log_of(tmp_path / str(at_once))])
+    together, alone = adapters
+    assert any(weight.abs().max() > 1e-3 for name, weight in together.items() if "lora_B" in name)
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-6)
+    assert logs[1] == pytest.approx(logs[0], rel=1e-6)
+
+
+def learnt(folder, dtype="float32", recomputed=False) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """A step of two pairs on an adapter that has learnt a little: its gradients, what it returns, its peak of bytes."""
+    generator = load_generator(folder, dtype=dtype)
+    unet, random = generator.unet, torch.Generator().manual_seed(0)
+    add_adapter(unet, 4)
+    exact = torch.promote_types(getattr(torch, dtype), torch.float32)
+    for name, weight in adapter_weights(unet).items():
+        size = 0.1 if "lora_A" in name else 0.002
+        unet.get_parameter(name).data = size * torch.randn(weight.shape, generator=random).to(exact)
+    if recomputed:
+        recompute_activations(unet)
+    clips = [torch.randn(2, unet.config.in_channels, 4, 8, 8, generator=random).to(exact) for _ in range(3)]
+    words = torch.randn(2, 16, unet.config.cross_attention_dim, generator=random).to(getattr(torch, dtype))
+    with LiveTensors() as tracker:
+        found = add_gradients(unet, generator.scheduler, *clips, torch.tensor([200, 800]), words, 5000.0)
+    gradients = [weight.grad.flatten() for weight in unet.parameters() if weight.requires_grad]
+    return torch.cat(gradients), found, tracker.peak
+
+
+def test_gradients_of_pairs_one_after_the_other_are_those_of_all_together(folder, monkeypatch):
+    together, losses, most = learnt(folder, "float64")
+    monkeypatch.setattr(dpo, "LATENTS_AT_ONCE", 1)
+    alone, same, less = learnt(folder, "float64")
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-6 * together.abs().max().item())
+    torch.testing.assert_close(same, losses, rtol=1e-6, atol=1e-9)
+    assert less < 0.75 * most
+
+
+def test_recomputed_activations_give_the_same_gradients_with_less_memory(folder):
+    (plain, _, most), (recomputed, _, less) = learnt(folder), learnt(folder, recomputed=True)
+    assert plain.norm() > 0.1
+    torch.testing.assert_close(recomputed, plain, rtol=0, atol=0)
+    assert less < 0.5 * most
+
+
+def test_frozen_weights_may_be_float16_but_not_bfloat16(folder):
+    """The errors' changes, times half of beta = 5000, are what the loss hears."""
+    exact, half, coarse = (learnt(folder, dtype) for dtype in ("float32", "float16", "bfloat16"))
+    assert half[0].dtype == torch.float32
+    assert torch.cosine_similarity(exact[0], half[0], 0) > 0.99
+    near, far = ((other[1] - exact[1])[1:].abs().max() for other in (half, coarse))
+    assert near < 1e-4 < far
 
 
 def test_resumed_after_a_kill_it_ends_the_same(folder, pairs, tmp_path, monkeypatch):

@@ -11,19 +11,28 @@ ours, has 0.5 beta in its place, the same at every noise level, and squared erro
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.models import Transformer2DModel
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from vqa_lib.generation.adapters import adapter_weights, add_adapter, save_adapter, switch_adapter
-from vqa_lib.generation.sampling import Generator, encode_texts, load_generator
+from vqa_lib.generation.sampling import Generator, borrow_generator, encode_texts
 from vqa_lib.generation.tiny import encode_clips
 from vqa_lib.records import Pair
 from vqa_lib.training.common import check_files, forget_after, widen_what_learns
 from vqa_lib.video import FramePolicy, read_video
+
+LATENTS_AT_ONCE = 2**16  # numbers that one forward takes: a tiny generator's whole step, one pair of a large one's
+RECOMPUTED = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class DPOSettings:
     pairs: win-lose pairs a step, drawn anew each step. beta: how far the generator may leave its reference, the less
     the larger. lora_rank: of the adapters in every linear layer and convolution. warmup: steps until the learning rate
     is reached, constant thereafter. frames: of each clip, in their order. dtype: of the frozen weights; what learns is
-    float32.
+    float32. (bfloat16 is too coarse: what it rounds off is as large as the differences of errors that are compared.)
     """
 
     learning_rate: float = 3.0e-4
@@ -88,7 +97,8 @@ def train_dpo(
     time, and so do winner and loser. The log is `output`/log.jsonl, one line a step: loss, implicit accuracy (share of
     pairs whose margin favours the winner), and how far the errors are from the reference's on winners and on losers.
     Called again after an interruption it goes on from the last checkpoint, to the same result; after the end it returns
-    at once. What a step draws depends on the seed and its number alone.
+    at once. What a step draws depends on the seed and its number alone. On a GPU the step's activations are computed
+    anew in its backward pass (`recompute_activations`), and nothing of the generator stays there.
 
     Raises:
         ValueError: no pairs; one without prompt, without winner, of images, of another size than the first; unreadable
@@ -102,20 +112,25 @@ def train_dpo(
     if (adapter / "adapter.json").exists():
         return adapter
     _check(pairs)
-    generator = load_generator(generator_folder, dtype=settings.dtype, device=device)
-    clips = _read(pairs, settings.frames, generator.pixels_a_latent)
-    files = list(clips)
-    encoded = dict(zip(files, encode_clips(generator.vae, np.stack([clips[file] for file in files])), strict=True))
-    texts = list(dict.fromkeys(pair.prompt for pair in pairs))
-    with torch.no_grad():
-        words = dict(zip(texts, encode_texts(generator, texts), strict=True))
-    examples = [(encoded[winner], encoded[loser], words[pair.prompt]) for pair, winner, loser in _sides(pairs)]
-    output.mkdir(parents=True, exist_ok=True)
-    _train(generator, examples, settings, output)
-    facts = {"base": str(generator_folder), "rank": settings.lora_rank, "settings": asdict(settings)}
-    save_adapter(generator.unet, adapter, facts)
+    with borrow_generator(generator_folder, dtype=settings.dtype, device=device) as generator:
+        examples = _encode(generator, pairs, settings.frames)
+        output.mkdir(parents=True, exist_ok=True)
+        if generator.unet.device.type != "cpu":
+            recompute_activations(generator.unet)
+        _train(generator, examples, settings, output)
+        facts = {"base": str(generator_folder), "rank": settings.lora_rank, "settings": asdict(settings)}
+        save_adapter(generator.unet, adapter, facts)
     (output / "checkpoint.pt").unlink(missing_ok=True)
     return adapter
+
+
+@torch.no_grad()
+def _encode(generator: Generator, pairs: list[Pair], frames: int) -> list[tuple[torch.Tensor, ...]]:
+    """Each pair's winner and loser as latents, and its prompt's words; one clip at a time, kept off the GPU."""
+    clips = _read(pairs, frames, generator.pixels_a_latent)
+    latents = {path: encode_clips(generator.vae, pixels[None])[0].float().cpu() for path, pixels in clips}
+    words = {text: encode_texts(generator, [text])[0].cpu() for text in dict.fromkeys(pair.prompt for pair in pairs)}
+    return [(latents[winner], latents[loser], words[pair.prompt]) for pair, winner, loser in _sides(pairs)]
 
 
 def _sides(pairs: list[Pair]) -> list[tuple[Pair, Path, Path]]:
@@ -135,19 +150,19 @@ def _check(pairs: list[Pair]) -> None:
     check_files(pairs)
 
 
-def _read(pairs: list[Pair], frames: int, side: int) -> dict[Path, np.ndarray]:
+def _read(pairs: list[Pair], frames: int, side: int) -> Iterator[tuple[Path, np.ndarray]]:
     """The frames of every file, each read once."""
-    policy = FramePolicy(count=frames)
-    clips = {path: read_video(path, policy).pixels for path in dict.fromkeys(p for pair in pairs for p in pair.paths)}
-    first = next(iter(clips.values())).shape
-    for path, pixels in clips.items():
+    policy, first = FramePolicy(count=frames), None
+    for path in dict.fromkeys(path for pair in pairs for path in pair.paths):
+        pixels = read_video(path, policy).pixels
+        first = first or pixels.shape
         height, width = pixels.shape[1:3]
         if pixels.shape != first or height % side or width % side:
             raise ValueError(
                 f"{path}: {width} x {height} pixels; expected {first[2]} x {first[1]} as in the first clip, and "
                 f"multiples of {side}"
             )
-    return clips
+        yield path, pixels
 
 
 def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, output: Path) -> None:
@@ -164,21 +179,17 @@ def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, o
             chosen = random.choice(len(examples), settings.pairs, replace=len(examples) < settings.pairs)
             win, lose, words = (torch.stack([examples[number][part] for number in chosen]) for part in range(3))
             times = torch.from_numpy(random.integers(scheduler.config.num_train_timesteps, size=settings.pairs))
-            noise = torch.randn(win.shape, generator=torch.Generator().manual_seed(int(random.integers(2**62)))).to(win)
-            times = times.to(win.device)
-            policy, reference = compared_errors(unet, scheduler, win, lose, noise, times, words)
-            (policy_win, policy_lose), (reference_win, reference_lose) = policy, reference
-            loss = diffusion_dpo_loss(policy_win, reference_win, policy_lose, reference_lose, settings.beta).mean()
+            noise = torch.randn(win.shape, generator=torch.Generator().manual_seed(int(random.integers(2**62))))
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * min(1.0, step / max(settings.warmup, 1))
             optimizer.zero_grad()
-            loss.backward()
+            found = add_gradients(unet, scheduler, win, lose, noise, times, words, settings.beta)
             torch.nn.utils.clip_grad_norm_(learning, settings.max_grad_norm)
             optimizer.step()
-            win_change, lose_change = (policy_win - reference_win).detach(), (policy_lose - reference_lose).detach()
+            losses, win_change, lose_change = found
             line = {
                 "step": step,
-                "loss": loss.item(),
+                "loss": losses.mean().item(),
                 "implicit_accuracy": (win_change < lose_change).float().mean().item(),
                 "win_error_change": win_change.mean().item(),
                 "lose_error_change": lose_change.mean().item(),
@@ -191,10 +202,44 @@ def _train(generator: Generator, examples: list[tuple], settings: DPOSettings, o
                 _checkpoint(unet, optimizer, step, output)
 
 
+def recompute_activations(unet) -> None:
+    """Keep only what goes into each layer for the backward pass, which then computes what is within the layer anew.
+
+    Gradients stay the same. (diffusers' own switch, `enable_gradient_checkpointing`, refuses this class of UNet.)
+    """
+    for layer in unet.modules():
+        if isinstance(layer, RECOMPUTED):  # nothing in them is random: an adapter's UNet has no dropout
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def pairs_at_once(latents: int) -> int:
+    """Pairs that one forward takes, of clips of so many numbers: small ones together are faster, of large ones one."""
+    return max(1, LATENTS_AT_ONCE // (2 * latents))
+
+
+def add_gradients(unet, scheduler, win, lose, noise, times, words, beta: float) -> torch.Tensor:
+    """Add the gradients of the mean loss of n pairs to the UNet's, with the memory of `pairs_at_once`.
+
+    Arguments are as for `compared_errors`, on any device. Returns (3, n): the pairs' losses, and how far the policy's
+    error is from the reference's on their winners and on their losers.
+    """
+    at_once = pairs_at_once(win[0].numel())
+    parts = zip(*(each.split(at_once) for each in (win, lose, noise, times, words)), strict=True)
+    found = []
+    for part in parts:
+        policy, reference = compared_errors(unet, scheduler, *(each.to(unet.device) for each in part))
+        (policy_win, policy_lose), (reference_win, reference_lose) = policy, reference
+        losses = diffusion_dpo_loss(policy_win, reference_win, policy_lose, reference_lose, beta)
+        (losses.sum() / len(win)).backward()
+        found.append(torch.stack([losses, policy_win - reference_win, policy_lose - reference_lose]).detach())
+    return torch.cat(found, 1)
+
+
 def compared_errors(unet, scheduler, win, lose, noise, times, words) -> tuple[tuple, tuple]:
     """The policy's squared errors on winners and losers, with gradient, and the reference's, the adapter switched off.
 
-    win, lose, noise: latents (n, channels, frames, rows, columns). times: (n,). words: (n, tokens, width).
+    win, lose, noise: latents (n, channels, frames, rows, columns), float32. times: (n,). words: (n, tokens, width), in
+    the type of the frozen weights.
     """
     policy = _errors(unet, scheduler, win, lose, noise, times, words)
     switch_adapter(unet, on=False)
@@ -210,8 +255,8 @@ def _errors(unet, scheduler, win, lose, noise, times, words) -> tuple[torch.Tens
     times, words = torch.cat([times, times]), torch.cat([words, words])
     kind = scheduler.config.prediction_type
     target = scheduler.get_velocity(latents, noise, times) if kind == "v_prediction" else noise
-    output = unet(scheduler.add_noise(latents, noise, times), times, words).sample
-    errors = (output.float() - target.float()).square().flatten(1).mean(1)
+    output = unet(scheduler.add_noise(latents, noise, times).to(words.dtype), times, words).sample
+    errors = (output.to(target.dtype) - target).square().flatten(1).mean(1)
     return errors.chunk(2)
 
 

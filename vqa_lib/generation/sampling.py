@@ -4,6 +4,9 @@ The pipeline class for these models is deprecated upstream, so its steps stand h
 The same code runs the tiny generator, ModelScope-T2V, and the latter with T2V-Turbo's LoRA.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,7 +48,7 @@ def load_generator(
     """A generator in diffusers' layout, from a folder or the hub, with an adapter merged in if one is named.
 
     adapter: a folder that `dpo.train_dpo` wrote, or T2V-Turbo's file `unet_lora.pt`; with the latter the UNet gets the
-    guidance embedding that T2V-Turbo was distilled with.
+    guidance embedding that T2V-Turbo was distilled with. It is merged in float32, before weights become `dtype`.
 
     Raises:
         ValueError: an adapter that is none, or does not fit the generator.
@@ -57,18 +60,41 @@ def load_generator(
     if adapter is not None and not Path(adapter).is_file() and not (Path(adapter) / "adapter.json").is_file():
         raise ValueError(f"adapter {adapter}: neither a file (T2V-Turbo's) nor a folder with adapter.json")
     kind = getattr(torch, dtype)
-    unet = UNet3DConditionModel.from_pretrained(source, subfolder="unet", torch_dtype=kind)
+    merged_in = kind if adapter is None else torch.float32
+    unet = UNet3DConditionModel.from_pretrained(source, subfolder="unet", torch_dtype=merged_in)
     if adapter is not None and Path(adapter).is_file():
         unet = with_guidance_embedding(unet)
         merge_turbo_lora(unet, adapter)
     elif adapter is not None:
         merge_adapter(unet, adapter)
+    torch.nn.Module.to(unet, kind)  # diffusers' own warns of modules to be kept in float32, of which there are none
     vae = AutoencoderKL.from_pretrained(source, subfolder="vae", torch_dtype=kind)
     text_encoder = CLIPTextModel.from_pretrained(source, subfolder="text_encoder", dtype=kind)
     for part in (unet, vae, text_encoder):
         part.to(device).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer")
     return Generator(unet, vae, text_encoder, tokenizer, DDIMScheduler.from_pretrained(source, subfolder="scheduler"))
+
+
+@contextmanager
+def borrow_generator(source: str | Path, *arguments, **options) -> Iterator[Generator]:
+    """`load_generator` for the time of a `with`: after it the generator has no weights, and its memory is free.
+
+    Also where a name still stands for it, and for other processes on the same GPU.
+
+    Example:
+        with borrow_generator(STARTER_GENERATOR, device="cuda") as generator:
+            clips = generate_clips(generator, ["a red circle"], [0])
+    """
+    generator = load_generator(source, *arguments, **options)
+    try:
+        yield generator
+    finally:
+        for part in (generator.unet, generator.vae, generator.text_encoder):
+            part.to("meta")
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 @torch.no_grad()
