@@ -15,13 +15,7 @@ from tabulate import tabulate
 from vqa_lib.notebook import model_path
 from vqa_lib.params import find_notebook, resolve_params
 from vqa_lib.planning.arithmetic import Operations, Tokens, count_operations, count_tokens
-from vqa_lib.planning.generator import (
-    KEPT_GENERATORS,
-    GeneratorShape,
-    generator_shape,
-    generator_weights,
-    predict_dpo_memory,
-)
+from vqa_lib.planning.generator import generator_shape, predict_generator_memory
 from vqa_lib.planning.memory import CONTEXT, SLACK, Memory, predict_memory
 from vqa_lib.planning.shapes import ModelShape, PlanError, model_shape
 from vqa_lib.planning.supervised import (
@@ -81,7 +75,7 @@ SUPERVISED = Training(
 class Plan:
     """A prediction. params: the notebook's, resolved. model_from: what names the model, if not the notebook itself.
 
-    dpo: of the step of Diffusion-DPO that the notebook trains a generator by, where it does so on the GPU.
+    generator: of making clips and of Diffusion-DPO, where the notebook does so on the GPU; the judge is not there then.
     """
 
     notebook: str
@@ -94,12 +88,12 @@ class Plan:
     memory: Memory
     tokens: Tokens
     operations: Operations
-    dpo: Memory | None = None
+    generator: Memory | None = None
 
     @property
     def needed(self) -> float:
         """Bytes that a GPU should have."""
-        return max(part.needed for part in (self.memory, self.dpo) if part is not None)
+        return max(part.needed for part in (self.memory, self.generator) if part is not None)
 
 
 @dataclass(frozen=True)
@@ -142,29 +136,20 @@ def plan_notebook(notebook: str | Path, profile: str = "tiny", overrides=(), fil
         shape,
         model_from,
         *_predict(training, shape, params, recipe),
-        _dpo(params),
+        _generator(params),
     )
 
 
 def _predict(training: Training, shape: ModelShape, params: dict, recipe: Recipe):
     work, way = training.workload(shape, params, recipe), training.method(params)
     memory = training.memory(shape, work, way)
-    if _generator_on_gpu(params):  # the notebook keeps generators while its judge trains
-        beside = {"generators of the notebook": generator_weights(_generator(params)) * KEPT_GENERATORS}
-        memory = Memory({phase: parts | beside for phase, parts in memory.phases.items()})
     return work, memory, count_tokens(work), training.operations(shape, work, way)
 
 
-def _generator_on_gpu(params: dict) -> bool:
-    return "generator" in params and params["device"] != "cpu"
-
-
-def _generator(params: dict) -> GeneratorShape:
-    return generator_shape(model_path(params["generator"]))
-
-
-def _dpo(params: dict) -> Memory | None:
-    return predict_dpo_memory(_generator(params), params) if _generator_on_gpu(params) else None
+def _generator(params: dict) -> Memory | None:
+    if "generator" not in params or params["device"] == "cpu":
+        return None
+    return predict_generator_memory(generator_shape(model_path(params["generator"])), params)
 
 
 def _source(notebook: str | Path) -> str:
@@ -304,14 +289,15 @@ def _peak(memory: Memory) -> str:
 
 
 def _generator_lines(plan: Plan) -> list[str]:
-    """What is predicted of the generator that a notebook tunes; of its sampling nothing is."""
+    """What is predicted of the generator that a notebook tunes."""
     params = plan.params
     if "generator" not in params:
         return []
-    if plan.dpo is None:
+    if plan.generator is None:
         return ["", f"The generator is on the device {params['device']} and takes nothing of the GPU."]
-    title = f"The generator {params['generator']}, one step of Diffusion-DPO, {params['dpo_pairs']} pairs, float32:"
-    return ["", title, "", _memory_table(plan.dpo), _peak(plan.dpo), "Making clips is not predicted."]
+    named = f"{params['generator']} in {params['generator_dtype']}"
+    title = f"The generator {named}, alone on the GPU: making clips, Diffusion-DPO"
+    return ["", title, "", _memory_table(plan.generator), _peak(plan.generator)]
 
 
 def _memory_table(memory: Memory) -> str:
@@ -344,9 +330,9 @@ def _operations_table(operations: Operations) -> str:
 def _verdict(plan: Plan, gpu: float) -> list[str]:
     if plan.needed <= gpu:
         return [f"fits {_gb(gpu)} GB, with {_gb(gpu - plan.needed)} GB left"]
-    if plan.dpo and plan.dpo.needed > gpu:
-        lower = f"does NOT fit {_gb(gpu)} GB: the generator needs {_gb(plan.dpo.needed - gpu)} GB too much; lower"
-        lines = [f"{lower} dpo_pairs, clip_frames, or width and height"]
+    if plan.generator and plan.generator.needed > gpu:
+        lower = f"does NOT fit {_gb(gpu)} GB: the generator needs {_gb(plan.generator.needed - gpu)} GB too much; lower"
+        lines = [f"{lower} clip_frames, or width and height"]
         return lines if plan.memory.needed <= gpu else [*lines, *_advice(plan, gpu)]
     return _advice(plan, gpu)
 

@@ -1,10 +1,11 @@
-"""Peak memory of a step of a generator's Diffusion-DPO: not from formulas, but from the step itself on fake tensors.
+"""Peak memory of a generator that makes clips and learns by Diffusion-DPO: the code itself, run on fake tensors.
 
 PyTorch's fake mode runs the real code on tensors that have a shape and no memory, and the bytes of those alive are
 counted. Its kernels are a CPU's: where a GPU's need room of their own, the prediction does not see it.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from vqa_lib.generation.adapters import adapter_weights, add_adapter
-from vqa_lib.generation.dpo import compared_errors, diffusion_dpo_loss
+from vqa_lib.generation.dpo import DPOSettings, add_gradients, pairs_at_once, recompute_activations
 from vqa_lib.planning.live_tensors import LiveTensors
 from vqa_lib.planning.memory import SINGLE, Memory, memory_of
 from vqa_lib.planning.shapes import PlanError
+from vqa_lib.planning.workload import BYTES
 
-KEPT_GENERATORS = 2  # that the notebook of stage 3 has loaded beside whatever trains: the base and the tuned one
-CLIPS_AT_ONCE = 8  # that `tiny.encode_clips` reads together
+CLIPS_AT_ONCE = 8  # that `sampling.generate_clips` makes together
 
 
 @dataclass(frozen=True)
@@ -74,36 +75,47 @@ def generator_shape(source: str) -> GeneratorShape:
     return GeneratorShape(source, *(json.loads(path.read_text(encoding="utf-8")) for path in paths))
 
 
-def predict_dpo_memory(shape: GeneratorShape, params: dict) -> Memory:
-    """Peak memory of `dpo.train_dpo` as stage 3 calls it, in float32, in a step that is not the first.
+def predict_generator_memory(shape: GeneratorShape, params: dict, recomputed: bool = True) -> Memory:
+    """Peak memory of making clips and of `dpo.train_dpo`, in a step that is not the first, as stage 3 does them.
 
-    params: stage 3's; generator and prompts count, and clip_frames, width, height, dpo_pairs and dpo_rank.
+    params: stage 3's; generator_dtype, adapter, guidance, clip_frames, width, height, dpo_pairs and dpo_rank count.
+    recomputed: whether activations are, as on GPUs.
+
+    Raises:
+        PlanError: an unknown generator_dtype.
     """
-    unet, vae, text_encoder = _networks(shape)
+    if params["generator_dtype"] not in BYTES:
+        raise PlanError(f"generator_dtype: expected one of {', '.join(BYTES)}; got {params['generator_dtype']!r}")
+    dtype = getattr(torch, params["generator_dtype"])
+    unet, vae, text_encoder = parts = _networks(shape)
+    still = {"generator": dtype.itemsize * sum(weight.numel() for part in parts for weight in part.parameters())}
+    words = (text_encoder.config.max_position_embeddings, text_encoder.config.hidden_size)
+    frames, side = params["clip_frames"], 2 ** (len(vae.config.block_out_channels) - 1)
+    channels, *space = vae.config.latent_channels, params["height"] // side, params["width"] // side
+    latents, pixels = (channels, frames, *space), (vae.config.in_channels, params["height"], params["width"])
+    embedded = params["adapter"] or unet.config.time_cond_proj_dim is not None
+    shown = CLIPS_AT_ONCE * (1 if embedded or params["guidance"] == 1 else 2)
+
+    def denoise(noisy: torch.Tensor, texts: torch.Tensor) -> None:
+        unet(noisy, torch.tensor(0), texts)
+
+    making = _made(unet, denoise, dtype, (shown, *latents), (shown, *words))
+    decoding = _made(vae, lambda clip: vae.decode(clip), dtype, (frames, channels, *space))
+    reading = _made(vae, lambda clip: vae.encode(clip).latent_dist.mode(), dtype, (frames, *pixels))
     with torch.device("meta"):
         add_adapter(unet, params["dpo_rank"])
     adapter = sum(weight.numel() * SINGLE for weight in adapter_weights(unet).values())
-    weights = generator_weights(shape)
-    words = (text_encoder.config.max_position_embeddings, text_encoder.config.hidden_size)
-    frames, side = params["clip_frames"], 2 ** (len(vae.config.block_out_channels) - 1)
-    latents = (vae.config.latent_channels, frames, params["height"] // side, params["width"] // side)
-    kept = SINGLE * params["prompts"] * (2 * torch.Size(latents).numel() + torch.Size(words).numel())
-    still = {"generator": weights, "generators of the notebook": KEPT_GENERATORS * weights}
-    clips = min(CLIPS_AT_ONCE, 2 * params["prompts"])
-    reading = _reading(vae, (clips * frames, vae.config.in_channels, params["height"], params["width"]))
-    step = _step(unet, shape.scheduler, (params["dpo_pairs"], *latents), (params["dpo_pairs"], *words))
-    learning = {"adapter": adapter, "optimiser": 2 * adapter, "latents and words of all pairs": kept}
+    if recomputed:
+        recompute_activations(unet)
+    step = _step(unet, dtype, shape.scheduler, params["dpo_pairs"], latents, words)
     return memory_of(
         {
+            "denoising": still | {"activations": making},
+            "decoding": still | {"activations": decoding},
             "reading clips": still | {"activations": reading},
-            "DPO step": still | learning | {"activations and gradients": step},
+            "DPO step": still | {"adapter": adapter, "optimiser": 2 * adapter, "activations and gradients": step},
         }
     )
-
-
-def generator_weights(shape: GeneratorShape) -> int:
-    """Bytes of a generator's weights in float32, in which stage 3 loads them."""
-    return sum(weight.numel() * SINGLE for network in _networks(shape) for weight in network.parameters())
 
 
 def _networks(shape: GeneratorShape) -> tuple[UNet3DConditionModel, AutoencoderKL, CLIPTextModel]:
@@ -117,41 +129,37 @@ def _networks(shape: GeneratorShape) -> tuple[UNet3DConditionModel, AutoencoderK
     return tuple(part.eval().requires_grad_(False) for part in parts)
 
 
-def _fake(network: nn.Module) -> LiveTensors:
-    """Make weights on no device fake ones on a CPU; within a fake mode. Returns a counter that knows them."""
+def _fake(network: nn.Module, dtype: torch.dtype) -> LiveTensors:
+    """Make weights fake ones on a CPU, float32 where they learn; within a fake mode. Returns a counter of them."""
     tracker = LiveTensors()
     for module in network.modules():
         for name, weight in module.named_parameters(recurse=False):
-            setattr(module, name, nn.Parameter(torch.empty(weight.shape), requires_grad=weight.requires_grad))
-            tracker.add(getattr(module, name))
+            kind = torch.float32 if weight.requires_grad else dtype
+            fake = nn.Parameter(torch.empty(weight.shape, dtype=kind), requires_grad=weight.requires_grad)
+            setattr(module, name, fake)
+            tracker.add(fake)
     return tracker
 
 
-def _reading(vae: AutoencoderKL, pixels: tuple[int, ...]) -> int:
-    """Bytes that the autoencoder makes of its clips' frames, these with them."""
+def _made(network: nn.Module, use: Callable, dtype: torch.dtype, *sizes: tuple[int, ...]) -> int:
+    """Bytes that a use of a network makes without gradient, its inputs of these sizes with them."""
     with FakeTensorMode(), torch.no_grad():
-        tracker = _fake(vae)
+        tracker = _fake(network, dtype)
         weights = tracker.now
         with tracker:
-            vae.encode(torch.empty(pixels)).latent_dist.mode()
+            use(*(torch.empty(size, dtype=dtype) for size in sizes))
     return tracker.peak - weights
 
 
-def _step(unet: UNet3DConditionModel, scheduler: dict, latents: tuple[int, ...], words: tuple[int, ...]) -> int:
+def _step(unet, dtype: torch.dtype, scheduler: dict, pairs: int, latents: tuple[int, ...], words: tuple) -> int:
     """Bytes that a step of `dpo.train_dpo` makes beside weights and optimiser: gradients are among them."""
+    pairs = min(pairs, 2 * pairs_at_once(torch.Size(latents).numel()))  # the second piece adds to the first's gradients
     with FakeTensorMode():
-        tracker = _fake(unet)
+        tracker = _fake(unet, dtype)
         weights = tracker.now
         schedule = DDIMScheduler.from_config(scheduler)
-        learning = [weight for weight in unet.parameters() if weight.requires_grad]
         with tracker:
-            for weight in learning:  # the step before left its gradients
-                weight.grad = torch.empty_like(weight)
-            win, lose, noise = (torch.empty(latents) for _ in range(3))
-            times = torch.zeros(latents[0], dtype=torch.long)
-            errors = compared_errors(unet, schedule, win, lose, noise, times, torch.empty(words))
-            (policy_win, policy_lose), (reference_win, reference_lose) = errors
-            loss = diffusion_dpo_loss(policy_win, reference_win, policy_lose, reference_lose).mean()
-            unet.zero_grad()
-            loss.backward()
+            win, lose, noise = (torch.empty(pairs, *latents) for _ in range(3))
+            times, texts = torch.zeros(pairs, dtype=torch.long), torch.empty(pairs, *words, dtype=dtype)
+            add_gradients(unet, schedule, win, lose, noise, times, texts, DPOSettings.beta)
     return tracker.peak - weights
