@@ -20,6 +20,7 @@ from vqa_lib.generation.adapters import (
     with_guidance_embedding,
 )
 from vqa_lib.generation.sampling import (
+    borrow_generator,
     encode_texts,
     generate_clips,
     guidance_embedding,
@@ -241,6 +242,24 @@ def test_a_turbo_generator_samples_by_lcm_and_hears_its_guidance(folder, tmp_pat
     low, high = (generate_clips(generator, PROMPTS, [0, 1], "lcm", guidance=w, **SMALL) for w in (1.0, 7.5))
     assert low.shape == (2, 4, 16, 24, 3)
     assert np.abs(low.astype(int) - high).max() > 0
+
+
+def test_what_was_borrowed_has_no_weights_left_even_after_an_error(folder):
+    with pytest.raises(KeyError), borrow_generator(folder) as generator:
+        assert generate_clips(generator, PROMPTS, [0, 1], **SMALL).shape == (2, 4, 16, 24, 3)
+        raise KeyError
+    parts = (generator.unet, generator.vae, generator.text_encoder)
+    assert {weight.device.type for part in parts for weight in part.parameters()} == {"meta"}
+
+
+def test_in_float16_adapters_are_merged_before_weights_are_rounded(folder, tmp_path):
+    path = tmp_path / "unet_lora.pt"
+    turbo_file(with_guidance_embedding(load_generator(folder).unet), path)
+    exact, half = load_generator(folder, path), load_generator(folder, path, "float16")
+    for name, weight in exact.unet.state_dict().items():
+        torch.testing.assert_close(half.unet.state_dict()[name], weight.half(), rtol=0, atol=0)
+    clips = [generate_clips(each, PROMPTS, [0, 1], **SMALL).astype(int) for each in (exact, half)]
+    assert np.abs(clips[0] - clips[1]).mean() < 2
 
 
 def test_turbo_files_that_do_not_fit_are_refused_and_change_nothing(folder, tmp_path):
