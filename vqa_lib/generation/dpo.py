@@ -19,8 +19,8 @@ import torch
 from tqdm import tqdm
 
 from vqa_lib.generation.adapters import adapter_weights, add_adapter, save_adapter, switch_adapter
+from vqa_lib.generation.autoencoder import encode_clips
 from vqa_lib.generation.sampling import Generator, encode_texts, load_generator
-from vqa_lib.generation.tiny import encode_clips
 from vqa_lib.records import Pair
 from vqa_lib.training.common import check_files, forget_after, widen_what_learns
 from vqa_lib.video import FramePolicy, read_video
