@@ -94,15 +94,18 @@ def test_words_become_tokens_of_their_own(generator):
     assert not torch.equal(encode_texts(generator, [PROMPTS[0]]), encode_texts(generator, [PROMPTS[1]]))
 
 
-def test_committed_generator_is_small_and_knows_the_grounds():
+def test_committed_generator_is_small_and_knows_colours_and_grounds():
     files = [path for path in STARTER_GENERATOR.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 2_600_000
+    assert sum(path.stat().st_size for path in files) <= 6_000_000
     asked = list(world_prompts(0)[:16])
     clips = generate_clips(load_generator(STARTER_GENERATOR), [prompt.text for prompt in asked], list(range(16)))
     assert clips.shape == (16, 8, 56, 80, 3)
     measured = measure_clips(clips, asked)
-    # By chance a fifth of the grounds would follow. Shapes and colours are not learnt yet: see notebooks/04_generator.
-    assert measured["follows background"].mean() > 0.4
+    # By chance a sixth of the colours and a fifth of the grounds would follow. Which shape, and where it moves, is not
+    # learnt beyond chance: see notebooks/04_generator.
+    assert measured["follows colour"].mean() > 0.75
+    assert measured["follows background"].mean() > 0.5
+    assert measured["overall"].mean() > 0.35
 
 
 def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):

