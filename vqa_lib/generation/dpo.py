@@ -30,11 +30,15 @@ from vqa_lib.video import FramePolicy, read_video
 class DPOSettings:
     """How a generator is tuned. The defaults are for the tiny generator.
 
-    They are not shown to help. 49 pairs of 60 prompts, labelled by the world's own overall measure; its mean on 160 clips
-    of 80 other prompts against the untuned generator's with the same noise, one training each, 95 % intervals over clips:
-    true labels 0.016 (0.005 to 0.025), 9 labels turned 0.051 (0.035 to 0.068), 26 turned, so chance, -0.044 (-0.056 to
-    -0.033). That wrong labels do better than true ones says how far one training differs from another, which those
-    intervals leave out. Wallace et al.'s beta of 5000 with a learning rate of 3e-4: 0.003 (-0.002 to 0.009).
+    They are not shown to help. Pairs of 60 prompts (49), labelled by the world's own overall measure; change of that
+    measure's mean on 160 clips of 80 other prompts, same noise; one training each, 95 % intervals over clips:
+
+        true labels                                 0.016 (0.005 to 0.025)
+        9 labels turned                             0.051 (0.035 to 0.068)
+        26 labels turned, as by chance             -0.044 (-0.056 to -0.033)
+        true, Wallace et al.'s beta 5000, and 3e-4  0.003 (-0.002 to 0.009)
+
+    That some wrong labels did better than none shows how much trainings differ, which those intervals leave out.
 
     pairs: win-lose pairs a step, drawn anew each step. beta: how far the generator may leave its reference, the less
     the larger. lora_rank: of the adapters in every linear layer and convolution. warmup: steps until the learning rate
