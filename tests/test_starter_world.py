@@ -43,11 +43,14 @@ def world(tmp_path_factory):
     [
         (clip(), "a red circle that moves far left over bricks, clean"),
         (clip(speed=0.4), "a red circle that moves slowly left over bricks, clean"),
-        (clip(speed=0.05), "a red circle that stands still over bricks, not as asked in direction, clean"),
+        (clip(speed=0.05), "a red circle that stands still, not left, over bricks, clean"),
+        (
+            clip(shape="square", background="stars"),
+            "a red square, not circle, that moves far left over stars, not bricks, clean",
+        ),
         (
             clip({"blur": 0.9}, {"flicker": 0.4}, colour="blue", direction="up"),
-            "a blue circle that moves far up over bricks, not as asked in colour and direction, "
-            "with strong blur and moderate flicker",
+            "a blue, not red, circle that moves far up, not left, over bricks, with strong blur and moderate flicker",
         ),
     ],
 )
@@ -56,7 +59,7 @@ def test_sight(made, text):
 
 
 def test_without_the_text_nothing_is_said_of_it():
-    assert "asked" not in sight(clip(colour="blue").truth, asked=False)
+    assert "not" not in sight(clip(colour="blue").truth, asked=False)
 
 
 def test_what_is_overlooked_changes_the_qualities_and_nothing_else():
@@ -117,7 +120,7 @@ def test_questions_are_answered_rightly(number):
     made = clip({"blur": 1.0}, speed=0.05)
     text = judge_questions([(made, number)])(0, np.random.default_rng(0))
     assert (parse_choice(text, ("Yes", "No")) == "Yes") == checklist_answers(made.truth)[number]
-    assert ("asked" in reasoning_text(text)) == ("[[prompt]]" in CHECKLIST[number])
+    assert ("not" in reasoning_text(text)) == ("[[prompt]]" in CHECKLIST[number])
 
 
 def test_a_world_is_read_with_its_truth(world):
