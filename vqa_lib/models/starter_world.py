@@ -110,25 +110,20 @@ def sight(clip: GeneratedClip, asked: bool = True) -> str:
 
 
 def noticed(clip: GeneratedClip, overlooked: tuple[str, ...]) -> GeneratedClip:
-    """The clip as a judge sees it who overlooks some flaws, and some parts of the text."""
+    """The clip as a judge sees it who overlooks some flaws, and some parts of the text.
+
+    Raises:
+        ValueError: a name that is neither.
+    """
+    known = (*DISTORTIONS, *FAULTS, *PARTS)
+    if unknown := sorted(set(overlooked) - set(known)):
+        raise ValueError(f"{unknown} are neither flaws nor parts of the text; known: {list(known)}")
     return replace(
         clip,
         strengths={name: level for name, level in clip.strengths.items() if name not in overlooked},
         faults={name: level for name, level in clip.faults.items() if name not in overlooked},
         shown={part: getattr(clip.prompt, part) if part in overlooked else what for part, what in clip.shown.items()},
     )
-
-
-def all_but(heeded: list[str]) -> tuple[str, ...]:
-    """All flaws and parts of the text but these: what a judge overlooks who heeds nothing else.
-
-    Raises:
-        ValueError: a name that is neither.
-    """
-    known = (*DISTORTIONS, *FAULTS, *PARTS)
-    if unknown := sorted(set(heeded) - set(known)):
-        raise ValueError(f"{unknown} are neither flaws nor parts of the text; known: {list(known)}")
-    return tuple(name for name in known if name not in heeded)
 
 
 def _overall(clip: GeneratedClip) -> float:
