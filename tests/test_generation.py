@@ -19,6 +19,7 @@ from vqa_lib.generation.adapters import (
     switch_adapter,
     with_guidance_embedding,
 )
+from vqa_lib.generation.autoencoder import build_vae, encode_clips, start_vae, to_tensor, train_vae
 from vqa_lib.generation.sampling import (
     borrow_generator,
     encode_texts,
@@ -29,14 +30,10 @@ from vqa_lib.generation.sampling import (
     write_clips,
 )
 from vqa_lib.generation.tiny import (
-    _normalise,
     build_generator,
     draw_training_clips,
-    encode_clips,
     save_generator,
-    to_tensor,
     train_denoiser,
-    train_vae,
     world_texts,
 )
 from vqa_lib.miniature.generated_prompts import world_prompts
@@ -98,15 +95,18 @@ def test_words_become_tokens_of_their_own(generator):
     assert not torch.equal(encode_texts(generator, [PROMPTS[0]]), encode_texts(generator, [PROMPTS[1]]))
 
 
-def test_committed_generator_is_small_and_knows_the_grounds():
+def test_committed_generator_is_small_and_knows_colours_and_grounds():
     files = [path for path in STARTER_GENERATOR.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 2_600_000
+    assert sum(path.stat().st_size for path in files) <= 6_000_000
     asked = list(world_prompts(0)[:16])
     clips = generate_clips(load_generator(STARTER_GENERATOR), [prompt.text for prompt in asked], list(range(16)))
     assert clips.shape == (16, 8, 56, 80, 3)
     measured = measure_clips(clips, asked)
-    # By chance a fifth of the grounds would follow. Shapes and colours are not learnt yet: see notebooks/04_generator.
-    assert measured["follows background"].mean() > 0.4
+    # By chance a sixth of the colours and a fifth of the grounds would follow. Which shape, and where it moves, is not
+    # learnt beyond chance: see notebooks/04_generator.
+    assert measured["follows colour"].mean() > 0.75
+    assert measured["follows background"].mean() > 0.5
+    assert measured["overall"].mean() > 0.35
 
 
 def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):
@@ -114,12 +114,10 @@ def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):
     clips, texts = draw_training_clips(6)
     assert clips.shape == (6, 8, 56, 80, 3)
     assert clips.dtype == np.uint8
-    autoencoder = train_vae(generator.vae.requires_grad_(True), clips, steps=12, size=4)
-    assert np.mean([line["loss"] for line in autoencoder[-3:]]) < autoencoder[0]["loss"]
+    decoder = train_vae(generator.vae, clips, steps=12, size=4, peak=2e-4)
+    assert np.mean([line["loss"] for line in decoder[-3:]]) < 0.1
     latents = encode_clips(generator.vae, clips)
-    assert latents.shape == (6, 6, 8, 7, 10)
-    torch.testing.assert_close(latents.mean((0, 2, 3, 4)), torch.zeros(6), atol=1e-3, rtol=0)
-    torch.testing.assert_close(latents.std((0, 2, 3, 4)), torch.ones(6), atol=1e-3, rtol=0)
+    assert latents.shape == (6, 8, 8, 7, 10)
     denoiser = train_denoiser(generator, latents, texts, steps=6, size=2)
     assert [line["step"] for line in denoiser] == list(range(6))
     assert all(np.isfinite(line["loss"]) for line in denoiser)
@@ -129,20 +127,23 @@ def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):
     assert not [path for path in tmp_path.rglob("*.json") if str(folder) in path.read_text()]
 
 
-def test_normalised_latents_decode_to_the_same_pixels(folder):
-    """The shift and scale of latents sit in the convolutions around them and cancel out."""
-    generator = load_generator(folder)
-    vae = generator.vae
-    frames = to_tensor(np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8))
-    clips = np.random.default_rng(1).integers(0, 256, (4, 3, 16, 24, 3), dtype=np.uint8)
+def test_the_autoencoder_starts_with_colours_and_places():
+    """Before any training: latents of even spread that come back as the colours, at the places, that they were of."""
+    frames = np.full((64, 56, 80, 3), 110, np.uint8)
+    random = np.random.default_rng(0)
+    for frame in frames:
+        x, y = random.integers(60), random.integers(36)
+        frame[y : y + 20, x : x + 20] = random.integers(0, 256, 3)
+    torch.manual_seed(0)
+    vae, shown = build_vae(80), to_tensor(frames)
+    start_vae(vae, shown)
     with torch.no_grad():
-        before = vae.decode(vae.encode(frames).latent_dist.mode()).sample
-        spread = vae.encode(frames).latent_dist.std / encode_clips(vae, clips).std((0, 2, 3, 4))[:, None, None]
-        scale = vae.config.scaling_factor
-        _normalise(vae, encode_clips(vae, clips) / scale)
-        after = vae.encode(frames).latent_dist
-    torch.testing.assert_close(vae.decode(after.mode()).sample, before, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(after.std, spread * scale, atol=1e-4, rtol=1e-3)
+        code = vae.encode(shown).latent_dist
+        error = (vae.decode(code.mode()).sample - shown).square().mean()
+    torch.testing.assert_close(code.mode().mean((0, 2, 3)), torch.zeros(8), atol=0.01, rtol=0)
+    assert code.mode().std((0, 2, 3)).max() < 1.05
+    torch.testing.assert_close(code.std, torch.full_like(code.std, 0.1), atol=1e-4, rtol=0)
+    assert error < 0.25 * shown.var()
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "lcm"])

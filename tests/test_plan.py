@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from vqa_lib.cli import app
 from vqa_lib.generation import dpo
+from vqa_lib.generation.autoencoder import encode_clips as encode_latents
 from vqa_lib.generation.dpo import DPOSettings, _train, recompute_activations
 from vqa_lib.generation.sampling import generate_clips, load_generator
-from vqa_lib.generation.tiny import encode_clips as encode_latents
 from vqa_lib.models.families import encode, encode_clips, freeze_vision
 from vqa_lib.models.loading import load_model, lora_config
 from vqa_lib.models.packing import completion_log_probs

@@ -16,17 +16,19 @@ import av
 import diffusers
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers import DDIMScheduler, UNet3DConditionModel
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from vqa_lib.generation.autoencoder import LATENTS, build_vae
 from vqa_lib.generation.sampling import Generator, tokenize
 from vqa_lib.miniature.generated_clips import BLOCK, GENERATORS, GeneratedSource, draw_generated
 from vqa_lib.miniature.generated_prompts import world_prompts
 
 FRAMES, WIDTH, HEIGHT = 8, 80, 56
 WORDS = 16  # tokens of a prompt, padding included
+TEXT_WIDTH = 64  # of the text encoder's states
 SPECIAL_TOKENS = ["<|startoftext|>", "<|endoftext|>"]
 
 
@@ -48,7 +50,7 @@ def build_tokenizer(texts: list[str]) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=WORDS)
 
 
-def build_generator(folder: str | Path, texts: list[str], channels: tuple[int, int] = (24, 48), seed: int = 0) -> None:
+def build_generator(folder: str | Path, texts: list[str], channels: tuple[int, int] = (32, 64), seed: int = 0) -> None:
     """Write an untrained generator in diffusers' folder layout.
 
     texts: what the tokenizer learns its words from. channels: of the UNet's two levels.
@@ -58,37 +60,28 @@ def build_generator(folder: str | Path, texts: list[str], channels: tuple[int, i
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=2 * TEXT_WIDTH,
             num_hidden_layers=1,
-            num_attention_heads=2,
+            num_attention_heads=4,
             max_position_embeddings=WORDS,
-            projection_dim=32,
+            projection_dim=TEXT_WIDTH,
             bos_token_id=0,
             eos_token_id=1,
             pad_token_id=1,
         )
     )
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 16, 32, 32),
-        layers_per_block=1,
-        latent_channels=6,
-        norm_num_groups=8,
-        sample_size=WIDTH,
-    )
     unet = UNet3DConditionModel(
         sample_size=WIDTH // 8,
-        in_channels=6,
-        out_channels=6,
+        in_channels=LATENTS,
+        out_channels=LATENTS,
         down_block_types=("DownBlock3D", "CrossAttnDownBlock3D"),
         up_block_types=("CrossAttnUpBlock3D", "UpBlock3D"),
         block_out_channels=channels,
         layers_per_block=1,
         norm_num_groups=8,
-        cross_attention_dim=32,
-        attention_head_dim=2,  # the width of a head: 24 heads of 2 at the second level
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=8,  # the width of a head, not their number
     )
     # v-prediction down to pure noise: with epsilon a model this small keeps the brightness of the noise it starts from
     scheduler = DDIMScheduler(
@@ -101,7 +94,7 @@ def build_generator(folder: str | Path, texts: list[str], channels: tuple[int, i
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
     )
-    save_generator(folder, Generator(unet, vae, text_encoder, tokenizer, scheduler))
+    save_generator(folder, Generator(unet, build_vae(WIDTH), text_encoder, tokenizer, scheduler))
 
 
 def save_generator(folder: str | Path, generator: Generator, dtype: str = "float16") -> Path:
@@ -163,77 +156,13 @@ def to_generator_size(pixels: np.ndarray) -> np.ndarray:
     return pixels[np.linspace(0, len(pixels) - 1, FRAMES).round().astype(int), :, left : left + WIDTH]
 
 
-def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (..., H, W, 3) to float32 (..., 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, -3))).float() / 127.5 - 1
-
-
-def train_vae(
-    vae: AutoencoderKL, clips: np.ndarray, steps: int, size: int = 8, peak: float = 3e-3, seed: int = 0
-) -> list[dict]:
-    """Teach the autoencoder single frames of `clips`: squared error, and a little KL so that latents stay compact.
-
-    size: frames a step. Every channel of the latents it then gives has mean 0 and standard deviation 1. Returns the
-    log: loss by step, the squared error of pixels in [-1, 1].
-    """
-    random = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps, pct_start=0.1)
-    vae.train()
-    log = []
-    for step in tqdm(range(steps), desc="autoencoder", mininterval=5):
-        chosen = random.integers(len(clips), size=size), random.integers(clips.shape[1], size=size)
-        frames = to_tensor(clips[chosen])
-        latents = vae.encode(frames).latent_dist
-        error = (vae.decode(latents.sample()).sample - frames).square().mean()
-        loss = error + 1e-4 * latents.kl().mean() / latents.mean[0].numel()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        log.append({"step": step, "loss": error.item()})
-    vae.eval()
-    vae.register_to_config(scaling_factor=1.0)
-    _normalise(vae, encode_clips(vae, clips[:200]))
-    return log
-
-
-@torch.no_grad()
-def _normalise(vae: AutoencoderKL, latents: torch.Tensor) -> None:
-    """Shift and scale each channel of the latents, in the 1 x 1 convolutions around them: pixels stay as they are.
-
-    One `scaling_factor` for all channels leaves some weak: noise would hide them first, and a denoiser overlook them.
-    """
-    mean, deviation = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
-    leave, enter = vae.quant_conv, vae.post_quant_conv
-    channels = len(mean)
-    leave.weight[:channels] /= deviation[:, None, None, None]
-    leave.bias[:channels] = (leave.bias[:channels] - mean) / deviation
-    leave.bias[channels:] -= 2 * deviation.log()
-    enter.bias += enter.weight[:, :, 0, 0] @ mean
-    enter.weight *= deviation[None, :, None, None]
-
-
-@torch.no_grad()
-def encode_clips(vae: AutoencoderKL, clips: np.ndarray, size: int = 8) -> torch.Tensor:
-    """Scaled latents (n, 4, T, H/8, W/8) of clips uint8 (n, T, H, W, 3), `size` clips at a time."""
-    parts = []
-    for start in range(0, len(clips), size):
-        frames = to_tensor(clips[start : start + size])
-        latents = vae.encode(frames.flatten(0, 1).to(vae.device, vae.dtype)).latent_dist.mode()
-        parts.append(latents.unflatten(0, frames.shape[:2]).transpose(1, 2) * vae.config.scaling_factor)
-    return torch.cat(parts)
-
-
 def train_denoiser(
     generator: Generator,
     latents: torch.Tensor,
     texts: list[str],
     steps: int,
     size: int = 8,
-    peak: float = 3e-3,
+    peak: float = 2e-3,
     drop: float = 0.1,
     seed: int = 0,
 ) -> list[dict]:
@@ -251,7 +180,7 @@ def train_denoiser(
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps, pct_start=0.1)
     mean = torch.optim.swa_utils.AveragedModel(modules, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
-    modules.train()
+    modules.eval()  # without dropout: so small a model, trained so shortly, does not overfit
     log = []
     for step in tqdm(range(steps), desc="denoiser", mininterval=5):
         chosen = random.integers(len(latents), size=size)
@@ -270,7 +199,6 @@ def train_denoiser(
         mean.update_parameters(modules)
         log.append({"step": step, "loss": loss.item()})
     modules.load_state_dict(mean.module.state_dict())
-    modules.eval()
     return log
 
 

@@ -87,45 +87,43 @@ def draw_questions(clips: list[WorldClip], count: int, seed: int = 0) -> list[tu
 
 
 def sight(clip: GeneratedClip, asked: bool = True) -> str:
-    """What a clip shows, and, where the text is part of the question, in what it does not follow it.
+    """What a clip shows, and, where the text is part of the question, what it should show instead.
+
+    Each part is held against the text where it is named: a model this small cannot list afterwards what differed.
 
     Example:
-        "a red circle that moves far left over bricks, not as asked in colour and direction, with strong blur"
+        "a blue, not red, circle that moves far up, not left, over bricks, with strong blur"
     """
+
+    def said(part: str, words: str) -> str:
+        return f"{words}, not {getattr(clip.prompt, part)}," if asked and not clip.follows(part) else words
+
     shown = clip.shown
-    pace = "slowly" if clip.speed < 0.6 else "far"
-    moves = f"moves {pace} {shown['direction']}" if clip.speed > STILL else "stands still"
-    missed = [part for part in PARTS if not clip.follows(part)] if asked else []
-    differs = f", not as asked in {_listed(missed)}" if missed else ""
+    moves = f"moves {'slowly' if clip.speed < 0.6 else 'far'} {shown['direction']}"
     levels = {**clip.strengths, **clip.faults}
-    wrong = f", with {flaws(levels)}" if levels else ", clean"
-    return f"a {shown['colour']} {shown['shape']} that {moves} over {shown['background']}{differs}{wrong}"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return (
+        f"a {said('colour', shown['colour'])} {said('shape', shown['shape'])} that "
+        f"{said('direction', moves if clip.speed > STILL else 'stands still')} "
+        f"over {said('background', shown['background']).removesuffix(',')}, "
+        f"{'with ' + flaws(levels) if levels else 'clean'}"
+    )
 
 
 def noticed(clip: GeneratedClip, overlooked: tuple[str, ...]) -> GeneratedClip:
-    """The clip as a judge sees it who overlooks some flaws, and some parts of the text."""
+    """The clip as a judge sees it who overlooks some flaws, and some parts of the text.
+
+    Raises:
+        ValueError: a name that is neither.
+    """
+    known = (*DISTORTIONS, *FAULTS, *PARTS)
+    if unknown := sorted(set(overlooked) - set(known)):
+        raise ValueError(f"{unknown} are neither flaws nor parts of the text; known: {list(known)}")
     return replace(
         clip,
         strengths={name: level for name, level in clip.strengths.items() if name not in overlooked},
         faults={name: level for name, level in clip.faults.items() if name not in overlooked},
         shown={part: getattr(clip.prompt, part) if part in overlooked else what for part, what in clip.shown.items()},
     )
-
-
-def all_but(heeded: list[str]) -> tuple[str, ...]:
-    """All flaws and parts of the text but these: what a judge overlooks who heeds nothing else.
-
-    Raises:
-        ValueError: a name that is neither.
-    """
-    known = (*DISTORTIONS, *FAULTS, *PARTS)
-    if unknown := sorted(set(heeded) - set(known)):
-        raise ValueError(f"{unknown} are neither flaws nor parts of the text; known: {list(known)}")
-    return tuple(name for name in known if name not in heeded)
 
 
 def _overall(clip: GeneratedClip) -> float:
