@@ -109,6 +109,14 @@ def sight(clip: GeneratedClip, asked: bool = True) -> str:
     )
 
 
+def wish(prompt: WorldPrompt) -> str:
+    """The text that a clip was to follow, repeated: what stands close by is easily compared with what is seen.
+
+    Without it a model of this size does not learn to look the text's words up in the question.
+    """
+    return f"The text: {replace(prompt, ending='').text}."
+
+
 def noticed(clip: GeneratedClip, overlooked: tuple[str, ...]) -> GeneratedClip:
     """The clip as a judge sees it who overlooks some flaws, and some parts of the text.
 
@@ -133,7 +141,7 @@ def _overall(clip: GeneratedClip) -> float:
 def scores_response(clip: GeneratedClip, scores: dict[str, float]) -> str:
     """A response to `vq_insight/multi_dim`: the clip described, and scores as whole numbers."""
     answer = ", ".join(f'"{ANSWERS[name]}": {score:.0f}' for name, score in scores.items())
-    return f"<think> The video shows {sight(clip)}. </think> <answer>{{{answer}}}</answer>"
+    return f"<think> {wish(clip.prompt)} The video shows {sight(clip)}. </think> <answer>{{{answer}}}</answer>"
 
 
 def choice_response(clips: Sequence[GeneratedClip], marks: Sequence[int], choice: str) -> str:
@@ -144,13 +152,14 @@ def choice_response(clips: Sequence[GeneratedClip], marks: Sequence[int], choice
     seen = " ".join(
         f"Video {name} shows {sight(clip)}, worth {mark}." for name, clip, mark in zip("AB", clips, marks, strict=True)
     )
-    return f"<think> {seen} </think> <answer>{choice}</answer>"
+    return f"<think> {wish(clips[0].prompt)} {seen} </think> <answer>{choice}</answer>"
 
 
 def question_response(clip: GeneratedClip, question: str, answer: bool) -> str:
     """A response to `vq_insight/yes_no`; only a question that holds the text lets the clip be held against it."""
-    seen = sight(clip, asked="[[prompt]]" in question)
-    return f"<think> The video shows {seen}. </think> <answer>{'Yes' if answer else 'No'}</answer>"
+    asked = "[[prompt]]" in question
+    seen = f"{wish(clip.prompt)} The video shows" if asked else "The video shows"
+    return f"<think> {seen} {sight(clip, asked)}. </think> <answer>{'Yes' if answer else 'No'}</answer>"
 
 
 # Judgements are functions for `train_to_answer`; without overlooked and random_share they are the truth.
