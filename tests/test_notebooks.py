@@ -7,7 +7,6 @@ import nbformat
 import pytest
 from test_table_notebooks import TABLES
 
-from vqa_lib.results import RunError
 from vqa_lib.run_notebook import run_notebook
 
 ROOT = Path(__file__).parents[1]
@@ -87,17 +86,7 @@ def workplace(tmp_path_factory):
         yield folder
 
 
-# Stage 3 needs a judge that chooses between two videos; the committed starter knows natural video only.
-UNREADY = {"vq_insight/stage3_united"}
-
-
-@pytest.mark.parametrize(
-    "notebook",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(raises=RunError, strict=True)) if name in UNREADY else name
-        for name in SMOKE
-    ],
-)
+@pytest.mark.parametrize("notebook", SMOKE)
 def test_notebook_runs(notebook, workplace):
     overrides = list(SMOKE[notebook])
     if any(part.startswith("data_scale") for part in overrides):

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from vqa_lib.answers import parse_score, reasoning_text
+from vqa_lib.comparing import answer_questions, compare_pairs
+from vqa_lib.datasets import load_clips, load_pairs, load_questions
+from vqa_lib.miniature import write_miniature
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.starter import describe, judgement, level, response, strength_table, true_strengths
 from vqa_lib.paths import STARTER
@@ -13,7 +16,7 @@ from vqa_lib.video import FramePolicy
 
 SCALE = Scale(0, 100)
 POLICY = FramePolicy(count=8, max_pixels=84 * 56)
-OPTIONS = {"max_completion": 96}
+OPTIONS = {"max_completion": 136}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,39 @@ def test_committed_weights_are_small_and_answer_in_the_format(starter, videos, f
     assert table["prediction"].notna().mean() >= 0.9
     assert table["response"].map(reasoning_text).notna().all()
     assert table["prediction"].nunique() > 1  # it looks at the clips
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generated")
+    write_miniature(folder, scale=1, seed=0, workers=1, names=["lgvq", "visionreward"])
+    return folder
+
+
+def test_it_scores_generated_clips_on_three_dimensions(starter, generated, frame_cache, tmp_path):
+    clips = load_clips("lgvq", generated / "lgvq", "all")[::2]  # of good and bad generators
+    prompt = "vq_insight/multi_dim"
+    table = score_clips(*starter, clips, prompt, POLICY, frame_cache, tmp_path / "scores.jsonl", **OPTIONS)
+    for name in ("spatial", "temporal", "consistency"):
+        assert table[f"prediction_{name}"].notna().mean() >= 0.9
+        assert table[f"prediction_{name}"].nunique() > 1
+
+
+def test_it_chooses_between_two_videos(starter, generated, frame_cache, tmp_path):
+    pairs = load_pairs("visionreward_pairs", generated / "visionreward", "test")
+    prompt = "vq_insight/preference"
+    table = compare_pairs(*starter, pairs, prompt, POLICY, frame_cache, tmp_path / "pairs.jsonl", **OPTIONS)
+    assert table["difference"].notna().mean() >= 0.9
+    assert set(table["answer"].dropna()) == {"first", "second"}
+    assert table["response"].str.contains("Video B shows").mean() >= 0.9  # both are described
+
+
+def test_it_answers_yes_or_no(starter, generated, frame_cache, tmp_path):
+    questions = load_questions("visionreward_questions", generated / "visionreward", "train", 40)
+    prompt = "vq_insight/yes_no"
+    table = answer_questions(*starter, questions, prompt, POLICY, frame_cache, tmp_path / "answers.jsonl", **OPTIONS)
+    assert table["answer"].notna().mean() >= 0.9
+    assert set(table["answer"].dropna()) == {"yes", "no"}
 
 
 @pytest.mark.parametrize(
