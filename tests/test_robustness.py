@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from out_of_memory import run_out
 from safetensors.torch import load_file
 
 from vqa_lib.recipes import RECIPES
@@ -168,27 +169,13 @@ def test_torn_checkpoints_are_dropped_and_whole_ones_stay(undisturbed, tmp_path)
 # ---- out of memory -------------------------------------------------------------------------------------------------
 
 
-def run_out(monkeypatch, calls: set[int]) -> None:
-    """The chosen calls of the loss find no memory."""
-    compute, made = VideoGRPOTrainer._compute_loss, []
-
-    def fail(trainer, model, inputs):
-        made.append(0)
-        loss = compute(trainer, model, inputs)
-        if len(made) in calls:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return loss
-
-    monkeypatch.setattr(VideoGRPOTrainer, "_compute_loss", fail)
-
-
 @pytest.mark.parametrize("call", [1, 2])  # 2: a gradient is there already, and must go
 def test_out_of_memory_halves_the_pieces_and_changes_nothing_else(
     monkeypatch, answering_folder, videos, frame_cache, tmp_path, capfd, call
 ):
     settings = replace(SMALL, tokens=200, learning_rate=1e-4)
     whole = train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path / "whole", frame_cache)
-    run_out(monkeypatch, {call})
+    run_out(monkeypatch, VideoGRPOTrainer, "_compute_loss", {call})
     capfd.readouterr()
     short = train_grpo(answering_folder, videos[:4], NATURAL, settings, POLICY, tmp_path / "short", frame_cache)
     printed = [line for line in capfd.readouterr().out.splitlines() if "memory" in line]
@@ -199,7 +186,7 @@ def test_out_of_memory_halves_the_pieces_and_changes_nothing_else(
 
 
 def test_out_of_memory_twice_in_a_step_ends_with_advice(monkeypatch, answering_folder, videos, frame_cache, tmp_path):
-    run_out(monkeypatch, {1, 2})
+    run_out(monkeypatch, VideoGRPOTrainer, "_compute_loss", {1, 2})
     with pytest.raises(RuntimeError, match=r"step 1: out of memory: lower tokens \(now 200\), max_pixels, frames"):
         train_grpo(answering_folder, videos[:4], NATURAL, SMALL, POLICY, tmp_path, frame_cache)
 

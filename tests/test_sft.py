@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from out_of_memory import run_out
 from safetensors.torch import load_file
 
 from vqa_lib.answers import parse_choice, parse_dimensions, parse_score
@@ -296,27 +297,13 @@ class TestRuns:
         assert not any("lora" in name for name, _ in model.named_parameters())
 
 
-def run_out(monkeypatch, calls: set[int]) -> None:
-    """The chosen pieces find no memory."""
-    summed_loss, made = VideoSFTTrainer._summed_loss, []
-
-    def fail(trainer, examples):
-        made.append(0)
-        loss = summed_loss(trainer, examples)
-        if len(made) in calls:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return loss
-
-    monkeypatch.setattr(VideoSFTTrainer, "_summed_loss", fail)
-
-
 @pytest.mark.parametrize("call", [1, 2])  # 2: a gradient is there already, and must go
 def test_out_of_memory_halves_the_pieces_and_changes_nothing_else(
     monkeypatch, tiny_folder, videos, frame_cache, tmp_path, capfd, call
 ):
     settings = replace(SMALL, queries=4, tokens=200)
     whole = train(tiny_folder, videos[:4], settings, tmp_path / "whole", frame_cache)
-    run_out(monkeypatch, {call})
+    run_out(monkeypatch, VideoSFTTrainer, "_summed_loss", {call})
     capfd.readouterr()
     short = train(tiny_folder, videos[:4], settings, tmp_path / "short", frame_cache)
     printed = [line for line in capfd.readouterr().out.splitlines() if "memory" in line]
@@ -327,7 +314,7 @@ def test_out_of_memory_halves_the_pieces_and_changes_nothing_else(
 
 
 def test_out_of_memory_twice_in_a_step_ends_with_advice(monkeypatch, tiny_folder, videos, frame_cache, tmp_path):
-    run_out(monkeypatch, {1, 2})
+    run_out(monkeypatch, VideoSFTTrainer, "_summed_loss", {1, 2})
     with pytest.raises(RuntimeError, match=r"step 1: out of memory: lower tokens \(now 200\), max_pixels, or frames"):
         train(tiny_folder, videos[:4], SMALL, tmp_path, frame_cache)
 

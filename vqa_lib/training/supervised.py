@@ -205,6 +205,6 @@ def _response_loss(model, inputs: dict, weights: list[list[float]]) -> torch.Ten
     width = max(map(len, weights))
     logits = model(**inputs, logits_to_keep=width + 1).logits[:, :-1]
     labels = inputs["input_ids"][:, -width:]
-    padded = torch.tensor([row + [0.0] * (width - len(row)) for row in weights])
+    padded = torch.tensor([row + [0.0] * (width - len(row)) for row in weights], device=labels.device)
     losses = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
     return (losses * padded.flatten()).sum()
