@@ -140,7 +140,7 @@ def measured_by_world(prompts: Sequence[Prompt], files: Sequence[list[Path]], po
 
 
 def labelled_by_world(pairs: Sequence[Pair], measured: pd.DataFrame) -> list[Pair]:
-    """Pairs whose clips' measured overall quality differs by more than a tie (0.06), with the better one preferred."""
+    """Pairs whose clips' measured overall quality differs by more than a tie (0.1), with the better one preferred."""
     overall = dict(zip(measured["file"], measured["overall"], strict=True))
     labelled = []
     for pair in pairs:

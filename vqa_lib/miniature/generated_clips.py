@@ -32,7 +32,7 @@ WIDTH, HEIGHT = 84, 56
 SIZE = 20  # of the shape, in pixels
 STILL = 0.1  # what moves less than this share of the farthest way stands still
 PARTS = {"shape": 0.3, "colour": 0.25, "direction": 0.25, "background": 0.2}
-TIE, BAD = 0.06, 0.6  # overall quality: this near is a tie, both below this are bad
+TIE, BAD = 0.1, 0.6  # overall quality: this near is a tie, both below this are bad
 
 
 @dataclass(frozen=True)

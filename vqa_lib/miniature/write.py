@@ -39,7 +39,7 @@ from vqa_lib.miniature import (
 from vqa_lib.miniature.generated_clips import GeneratedClip, GeneratedSource, draw_generated
 from vqa_lib.miniature.world import DrawnClip, Source, draw_clip
 
-VERSION = 1  # raise it when the same seed would no longer give the same files
+VERSION = 2  # raise it when the same seed would no longer give the same files
 
 # name -> (writer, number of clips per split at scale 1)
 MINIATURES = {

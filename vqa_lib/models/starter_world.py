@@ -145,9 +145,10 @@ def scores_response(clip: GeneratedClip, scores: dict[str, float]) -> str:
 
 
 def choice_response(clips: Sequence[GeneratedClip], marks: Sequence[int], choice: str) -> str:
-    """A response to `vq_insight/preference`: each clip described and marked from 0 to 9, so that a choice has reasons.
+    """A response to `vq_insight/preference`: each clip described and marked from 0 to 99, so that a choice has reasons.
 
-    Without marks a model of this size describes both clips rightly, and chooses by chance.
+    Without marks a model of this size describes both clips rightly, and chooses by chance; with marks from 0 to 9 half
+    of them are alike, and the choice falls to the place.
     """
     seen = " ".join(
         f"Video {name} shows {sight(clip)}, worth {mark}." for name, clip, mark in zip("AB", clips, marks, strict=True)
@@ -190,7 +191,7 @@ def judge_pairs(
         worth = [_overall(noticed(clip, overlooked)) for clip in clips]
         if random.random() < random_share:
             worth = random.random(2).tolist()
-        marks = [min(9, int(10 * value)) for value in worth]
+        marks = [min(99, int(100 * value)) for value in worth]
         # By the marks, as far as they tell: reason and choice never contradict each other.
         ahead = marks[0] - marks[1] or worth[0] - worth[1] or random.random() - 0.5
         return choice_response(clips, marks, PROMPTS["vq_insight/preference"].choices[0 if ahead > 0 else 1])
@@ -312,7 +313,7 @@ def world_texts(seed: int = 0) -> list[str]:
             PROMPTS["vq_insight/multi_dim"].fill(text=prompt.text).text,
             scores_response(clip, dict.fromkeys(ANSWERS, random.uniform(0, 100))),
             PROMPTS["vq_insight/preference"].fill(text=prompt.text).text,
-            choice_response((clip, clip), random.integers(0, 10, 2), "Video A" if number % 2 else "Video B"),
+            choice_response((clip, clip), random.integers(0, 100, 2), "Video A" if number % 2 else "Video B"),
             PROMPTS["vq_insight/yes_no"].fill(question=filled).text,
             question_response(clip, question, number % 2 == 0),
         ]
