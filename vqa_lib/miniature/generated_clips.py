@@ -134,7 +134,7 @@ def draw_generated(source: GeneratedSource, seed: int, index: int) -> GeneratedC
     skill = 1.0 if source.real else GENERATORS[generator]
     shown, speed = _draw_content(prompt, skill, random)
     strengths, faults = _draw_flaws(skill, random)
-    clip = distort(_render(prompt, shown, speed, faults, random), strengths, random)
+    clip = distort(render(prompt, shown, speed, faults, random), strengths, random)
     return GeneratedClip(encode_video(clip, strengths), key, prompt, generator, shown, speed, strengths, faults)
 
 
@@ -225,11 +225,21 @@ def _draw_levels(names: tuple[str, ...], frequency: float, random: np.random.Gen
     return dict(list(levels.items())[:2])
 
 
-def _render(
-    prompt: WorldPrompt, shown: dict[str, str], speed: float, faults: dict[str, float], random: np.random.Generator
+def render(
+    prompt: WorldPrompt,
+    shown: dict[str, str],
+    speed: float,
+    faults: dict[str, float],
+    random: np.random.Generator,
+    plain: bool = False,
 ) -> np.ndarray:
-    """The clip before distortions: uint8 RGB (FRAMES + SPARE_FRAMES, HEIGHT, WIDTH, 3)."""
+    """The clip before distortions: uint8 RGB (FRAMES + SPARE_FRAMES, HEIGHT, WIDTH, 3).
+
+    plain: the ground is of one colour, its mean.
+    """
     ground = draw_ground(shown["background"], random, WIDTH, HEIGHT)
+    if plain:
+        ground[:] = ground.mean((0, 1))
     colour = COLOURS[shown["colour"]]
     # Never to the colour that was asked for: whether the clip shows that has one answer.
     others = [value for name, value in COLOURS.items() if name not in (shown["colour"], prompt.colour)]
