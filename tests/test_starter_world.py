@@ -107,7 +107,7 @@ def test_the_better_mark_is_chosen():
     for share in (0.0, 1.0):
         for _ in range(20):
             text = judge_pairs([pair], random_share=share)(0, random)
-            first, second = (int(mark) for mark in re.findall(r"worth (\d)\.", text))
+            first, second = (int(mark) for mark in re.findall(r"worth (\d+)\.", text))
             if first != second:
                 choices = PROMPTS["vq_insight/preference"].choices
                 assert parse_choice(text, choices) == choices[first < second]

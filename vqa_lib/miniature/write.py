@@ -57,7 +57,7 @@ MINIATURES = {
     "vdpve": (vdpve.write_vdpve, {"train": 16}),
     # generated video: numbers of records, in visionreward of clips and pairs, in finevd of videos
     "lgvq": (lgvq.write_lgvq, {"all": 36}),
-    "visionreward": (visionreward.write_visionreward, {"train": 24, "regression": 12, "test": 12}),
+    "visionreward": (visionreward.write_visionreward, {"train": 24, "regression": 24, "test": 12}),
     "genai_bench": (genai_bench.write_genai_bench, {"test": 12, "test_v1": 12}),
     "genai_bench_800": (genai_bench.write_genai_bench_800, {"all": 24}),
     "videofeedback": (
