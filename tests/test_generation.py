@@ -31,6 +31,7 @@ from vqa_lib.generation.sampling import (
 )
 from vqa_lib.generation.tiny import (
     build_generator,
+    draw_plain_clips,
     draw_training_clips,
     save_generator,
     train_denoiser,
@@ -125,6 +126,36 @@ def test_training_moves_the_loss_and_survives_saving(folder, tmp_path):
     clip = generate_clips(load_generator(tmp_path), PROMPTS, [0, 1], **SMALL)
     assert clip.shape == (2, 4, 16, 24, 3)
     assert not [path for path in tmp_path.rglob("*.json") if str(folder) in path.read_text()]
+
+
+def test_plain_clips_show_what_is_asked_over_one_colour():
+    clips, texts = draw_plain_clips(24)
+    again, _ = draw_plain_clips(24)
+    np.testing.assert_array_equal(clips, again)
+    asked = {prompt.text: prompt for prompt in world_prompts(0)[:260]}
+    measured = measure_clips(clips, [asked[text] for text in texts])
+    for part in ("shape", "colour", "direction"):
+        assert measured[f"follows {part}"].mean() > 0.9, part
+    corners = clips[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(24, -1, 3)
+    usual = np.median(corners, 1)
+    assert np.mean((corners == usual[:, None]).all(2)) > 0.9  # a shape may pass a corner
+
+
+def test_high_noise_is_as_frequent_as_asked(generator, monkeypatch):
+    seen = []
+    velocity = type(generator.scheduler).get_velocity
+    monkeypatch.setattr(
+        type(generator.scheduler),
+        "get_velocity",
+        lambda self, clips, noise, times: seen.append(times) or velocity(self, clips, noise, times),
+    )
+    latents = torch.zeros(4, 8, 2, 2, 2)
+    for noisy, share in ((1.0, 0.1), (2.0, 0.1**0.5)):
+        seen.clear()
+        train_denoiser(generator, latents, PROMPTS * 2, steps=2, size=200, noisy=noisy)
+        times = torch.cat(seen)
+        assert 0 <= times.min() and times.max() <= 999
+        assert abs((times >= 900).float().mean() - share) < 0.02
 
 
 def test_the_autoencoder_starts_with_colours_and_places():

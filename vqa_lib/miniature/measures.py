@@ -248,7 +248,7 @@ def _visual_quality(clip: np.ndarray, masks: np.ndarray, colour: str, background
         "sharpness": np.clip(np.mean(sharpness) / 0.26, 0, 1),
         "flatness": np.exp(-np.mean(flatness) / 40),
         "truth": np.exp(-np.mean(truth) / 120),
-        "ground": np.clip(min(ratio, 1 / ratio) / 0.7, 0, 1) ** 0.5,
+        "ground": np.clip((min(ratio, 1 / ratio) if ratio else 0) / 0.7, 0, 1) ** 0.5,
     }
     return float(np.prod(list(factors.values()))) * float(np.mean([mask.any() for mask in masks]))
 
