@@ -3,7 +3,7 @@
 Scores stay on the published scale; `rescale` is the one place that maps them to another.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -122,6 +122,11 @@ class Pair:
             )
         if self.first == self.second:
             raise ValueError(f"{self.dataset}/{self.name}: a pair of {self.first.name!r} with itself")
+
+    def swapped(self) -> "Pair":
+        """The same pair with the clips in the other order."""
+        turned = {"first": "second", "second": "first"}.get(self.preference, self.preference)
+        return replace(self, name=f"{self.name}/swapped", first=self.second, second=self.first, preference=turned)
 
     @property
     def paths(self) -> tuple[Path, ...]:
