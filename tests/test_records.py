@@ -1,5 +1,8 @@
 """Records: what they refuse, and scores from one scale to another."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from vqa_lib.records import Pair, Prompt, Question, Scale, ScoredClip, rescale
@@ -75,3 +78,13 @@ class TestOtherRecords:
     def test_a_prompt_is_not_empty(self):
         with pytest.raises(ValueError, match="own/1: the prompt is empty"):
             Prompt("1", "", "own", "all")
+
+
+def test_a_swapped_pair_is_preferred_the_other_way():
+    pair = Pair("7", Path("a.mp4"), Path("b.mp4"), "video", "first", "genai_bench", "test", "a cat")
+    turned = pair.swapped()
+    assert (turned.name, turned.first, turned.second) == ("7/swapped", Path("b.mp4"), Path("a.mp4"))
+    assert (turned.preference, turned.prompt, turned.kind) == ("second", "a cat", "video")
+    assert turned.swapped().preference == "first"
+    for same in ("tie", "both_bad", None):
+        assert replace(pair, preference=same).swapped().preference == same
