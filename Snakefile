@@ -29,6 +29,8 @@ for run in planned:
             str(run.path / "DONE"),
         params:
             command=shlex.join([sys.executable, "-m", "vqa_lib.cli", *run.command[1:]]),
+        # First what others wait for: else the longest chain is begun last, and one core idles.
+        priority: sum(run.path in other.needs for other in planned if not other.is_table)
         threads: run.params.get("threads", 1)
         resources:
             # `vqa tables` grants one: on a GPU profile one run at a time, whether it takes one GPU or all.
