@@ -33,6 +33,7 @@ SMOKE = {
     "04_generator": [
         "clips=6",
         "vae_steps=2",
+        "plain_steps=2",
         "denoiser_steps=2",
         "clips_a_step=2",
         "prompts=2",
