@@ -24,7 +24,7 @@ for run in planned:
         name:
             run.name
         input:
-            [str(folder / "DONE") for folder in run.needs],
+            [str(folder / "DONE") for folder in run.needs] + [str(file) for file in run.weights],
         output:
             str(run.path / "DONE"),
         params:

@@ -147,6 +147,33 @@ def test_killed_and_called_again_it_completes_and_then_does_nothing(project):
     assert (second.path / "began.txt").read_text().count("once more") == 2
 
 
+def test_runs_are_made_anew_with_other_weights(project):
+    write_stage(project, "stage_one", f'{CELL}\nmodel: str = "weights"')
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True")
+    weights = project / "weights" / "unet" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"1")
+    (table,) = make_tables("paper", "tiny", [0], cores=1)
+    assert make_tables("paper", "tiny", [0], cores=1) == [table]
+    began = sorted((project / "results").rglob("began.txt"))
+    assert [file.read_text().count("once more") for file in began] == [1, 1, 1]
+    weights.write_bytes(b"2")
+    os.utime(weights, (time.time() + 5,) * 2)  # file systems count in seconds
+    make_tables("paper", "tiny", [0], cores=1)
+    assert [file.read_text().count("once more") for file in began] == [2, 2, 2]
+
+
+def test_weights_of_vq_insight(monkeypatch):
+    monkeypatch.setenv("VQA_PROJECT", str(ROOT))
+    runs = {
+        run.name: [file.relative_to(ROOT).parts[1:3] for file in run.weights]
+        for run in planned_runs("vq_insight", "tiny", [0])[0]
+    }
+    assert runs["warm_up_seed0"] == [("models", "starter_weights")]
+    assert set(runs["united_seed0"]) == {("generation", "starter_generator")}
+    assert runs["table1_preference"] == []
+
+
 def test_a_failed_run_is_one_line_and_leaves_its_folder(project):
     write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "(run.path / 'checkpoint').write_text('')\n1 / 0")
     process = call()

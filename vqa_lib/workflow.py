@@ -20,6 +20,8 @@ from vqa_lib.params import ParamsError, notebook_names, profiles, resolve_params
 from vqa_lib.paths import project, results
 from vqa_lib.results import RunError, RunFolder, run_path
 
+STARTS = ("model", "cold_model", "judge", "generator")  # parameters that name a model: a folder, or on a hub
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -39,6 +41,12 @@ class PlannedRun:
     @property
     def path(self) -> Path:
         return run_path(self.notebook, self.params)
+
+    @property
+    def weights(self) -> list[Path]:
+        """Files of the local models that it starts from: with other weights it is to be made anew."""
+        folders = [project() / self.params[name] for name in STARTS if self.params.get(name)]
+        return [file for folder in folders for file in sorted(folder.rglob("*.safetensors"))]
 
     @property
     def is_table(self) -> bool:
