@@ -86,7 +86,7 @@ def write_run(name, seed, profile="tiny"):
 def made_up_pairs():
     """Pairs of the miniature that stage 2 would have been tested on, and as many of GenAI-Bench by name only."""
     folder = resolve("data/generated")
-    write_miniature(folder, scale=1, seed=0, names=["visionreward"])
+    write_miniature(folder, scale=2, seed=0, names=["visionreward"])
     pairs = load_pairs("visionreward_pairs", folder / "visionreward", "test")
     return pairs + [replace(pair, dataset="genai_bench") for pair in pairs]
 

@@ -41,7 +41,7 @@ def generated(tmp_path_factory):
 
 
 def test_it_scores_generated_clips_on_three_dimensions(starter, generated, frame_cache, tmp_path):
-    clips = load_clips("lgvq", generated / "lgvq", "all")[::2]  # of good and bad generators
+    clips = load_clips("lgvq", generated / "lgvq", "all")  # of good and bad generators
     prompt = "vq_insight/multi_dim"
     table = score_clips(*starter, clips, prompt, POLICY, frame_cache, tmp_path / "scores.jsonl", **OPTIONS)
     for name in ("spatial", "temporal", "consistency"):
