@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vqa_lib.records import Pair, Question
-from vqa_lib.training.mixture import mix_records
+from vqa_lib.training.mixture import decided_pairs, mix_records
 
 
 def pairs(count):
@@ -59,3 +59,16 @@ def test_the_seed_decides_order_and_choice():
 def test_what_cannot_be_mixed_is_refused(parts, count, message):
     with pytest.raises(ValueError, match=message):
         mix_records(parts, count)
+
+
+def test_decided_pairs_come_in_their_order_then_swapped():
+    said = ("first", "tie", "second", "both_bad", None)
+    asked = [
+        Pair(str(number), Path("a.mp4"), Path("b.mp4"), "video", preference, "own", "all")
+        for number, preference in enumerate(said)
+    ]
+    assert [pair.name for pair in decided_pairs(asked)] == ["0", "2"]
+    both = decided_pairs(asked, both_orders=True)
+    assert [pair.name for pair in both] == ["0", "2", "0/swapped", "2/swapped"]
+    assert [pair.preference for pair in both] == ["first", "second", "second", "first"]
+    assert decided_pairs([]) == []

@@ -17,7 +17,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from vqa_lib.params import ParamsError, notebook_names, profiles, resolve_params
-from vqa_lib.paths import project, results
+from vqa_lib.paths import project, resolve, results
 from vqa_lib.results import RunError, RunFolder, run_path
 
 STARTS = ("model", "cold_model", "judge", "generator")  # parameters that name a model: a folder, or on a hub
@@ -45,7 +45,7 @@ class PlannedRun:
     @property
     def weights(self) -> list[Path]:
         """Files of the local models that it starts from: with other weights it is to be made anew."""
-        folders = [project() / self.params[name] for name in STARTS if self.params.get(name)]
+        folders = [resolve(self.params[name]) for name in STARTS if self.params.get(name)]
         return [file for folder in folders for file in sorted(folder.rglob("*.safetensors"))]
 
     @property

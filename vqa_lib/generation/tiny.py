@@ -24,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from vqa_lib.generation.autoencoder import LATENTS, build_vae
 from vqa_lib.generation.sampling import Generator, tokenize
 from vqa_lib.miniature import generated_clips
-from vqa_lib.miniature.generated_clips import BLOCK, GENERATORS, PARTS, GeneratedSource, draw_generated
+from vqa_lib.miniature.generated_clips import BLOCK, GENERATORS, PARTS, SOURCES, GeneratedSource, draw_generated
 from vqa_lib.miniature.generated_prompts import world_prompts
 
 FRAMES, WIDTH, HEIGHT = 8, 80, 56
@@ -154,7 +154,7 @@ def draw_plain_clips(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
     """
     random = np.random.default_rng(seed)
     clips, texts = [], []
-    known = world_prompts(seed)[:260]
+    known = world_prompts(seed)[: SOURCES["generated_train"].prompts]
     for _ in tqdm(range(count), desc="drawing", unit="clip", mininterval=5):
         prompt = known[random.integers(len(known))]
         shown = {part: getattr(prompt, part) for part in PARTS}

@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vqa_lib.records import Record
+from vqa_lib.records import Pair, Record
+
+
+def decided_pairs(pairs: Sequence[Pair], both_orders: bool = False) -> list[Pair]:
+    """The pairs of which people preferred one clip, in their order; with both_orders all of them once more, swapped.
+
+    A choice between two (VQ-Insight, eq. 7) knows no tie. That each pair may be shown both ways is ours.
+
+    Example:
+        >>> decided_pairs(load_pairs("visionreward_pairs", folder, "regression"), both_orders=True)  # doctest: +SKIP
+    """
+    decided = [pair for pair in pairs if pair.preference in ("first", "second")]
+    return decided + [pair.swapped() for pair in decided if both_orders]
 
 
 def mix_records(
