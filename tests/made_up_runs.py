@@ -77,6 +77,7 @@ def write_run(name, seed, profile="tiny"):
     metrics = {"metrics": measured}
     if name == "united":
         metrics["generator"] = generator_rows(run, seed)
+        metrics["gains"] = [row for row in metrics["generator"] if row["model"] != "base"]
     write_json(run.path / "params.json", planned.params)
     write_json(run.path / "metrics.json", metrics)
     write_json(run.path / "DONE", {})

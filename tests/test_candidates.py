@@ -108,9 +108,23 @@ def test_win_lose_pairs_then_the_new_best_against_the_old_loser():
     assert (pair.first.name, pair.second.name, pair.preference) == ("f", "b", "first")
 
 
-def test_win_rate_counts_each_order_half():
-    rate = clips.win_rate(pd.DataFrame({"difference": [1.0, 0.0, -1.0, 1.0, float("nan")]}))
-    assert (rate.value, rate.n) == (0.625, 4)
+def test_win_rate_counts_each_order_half_and_each_prompt_once():
+    names = ["a/0", "a/1", "a/2", "b/0", "b/1"]
+    rate = clips.win_rate(pd.DataFrame({"name": names, "difference": [1.0, 0.0, 1.0, -1.0, float("nan")]}))
+    assert (rate.value, rate.n) == (pytest.approx((5 / 6 + 0) / 2), 2)
+
+
+def test_gains_are_paired_by_prompt():
+    def table(overall):
+        columns = {measure: overall for measure in clips.MEASURES}
+        return pd.DataFrame({"prompt": ["a", "a", "b", "c"], **columns})
+
+    measured = {"base": table([0.1, 0.3, 0.5, 0.9]), "dpo": table([0.2, 0.4, 0.6, 1.0])}
+    rows = clips.gains_over_base(measured)
+    assert {(row["model"], row["n"]) for row in rows} == {("dpo", 3)}
+    assert [row[part] for row in rows for part in ("value", "low", "high")] == pytest.approx([0.1] * 12)
+    with pytest.raises(ValueError, match="dpo and base were not measured on the same prompts"):
+        clips.gains_over_base(measured | {"dpo": measured["dpo"][:3]})
 
 
 def test_against_base_pairs_clips_of_the_same_noise():
@@ -125,7 +139,7 @@ def test_measures_of_the_world_and_labels_by_them(generator, tmp_path):
     rows = clips.measure_generators({"base": measured})
     assert [row["measure"] for row in rows] == list(clips.MEASURES)
     assert rows[0]["value"] == pytest.approx(measured["overall"].mean())
-    assert rows[0]["n"] == 4
+    assert rows[0]["n"] == 2  # prompts
     table = pd.DataFrame({"file": ["a", "b", "c"], "overall": [0.5, 0.9, 0.53]})
     pairs = clips.candidate_pairs(PROMPTS[:1], [files("a", "b", "c")], "test")
     found = [(pair.first.name, pair.second.name, pair.preference) for pair in clips.labelled_by_world(pairs, table)]

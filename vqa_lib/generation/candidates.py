@@ -121,12 +121,20 @@ def against_base(
 
 
 def win_rate(compared: pd.DataFrame) -> Metric:
-    """Share of pairs that the first clip wins, a judge's two orders counting half each; 0.5: neither is better."""
-    return mean(compared["difference"].dropna() / 2 + 0.5)
+    """Share of pairs that the first clip wins, a judge's two orders counting half each; 0.5: neither is better.
+
+    compared: of pairs that `against_base` named. Each prompt counts once, and the interval is over prompts: clips of
+    one prompt are alike.
+    """
+    answered = compared.dropna(subset="difference")
+    won = answered["difference"].astype(float) / 2 + 0.5
+    return mean(won.groupby(answered["name"].str.rpartition("/")[0]).mean())
 
 
 def measured_by_world(prompts: Sequence[Prompt], files: Sequence[list[Path]], policy: FramePolicy) -> pd.DataFrame:
     """What the embedded world's own measures say of clips of its prompts (`miniature.measures`), a row a file.
+
+    Columns: the measures, file, prompt (its name).
 
     Raises:
         ValueError: a prompt that is not the world's: only its own clips have a truth that pixels can be held against.
@@ -136,7 +144,8 @@ def measured_by_world(prompts: Sequence[Prompt], files: Sequence[list[Path]], po
         raise ValueError(f"the embedded world has no prompt {unknown[0]!r}: its measures are for its own prompts")
     flat = [(prompt, path) for prompt, paths in zip(prompts, files, strict=True) for path in paths]
     clips = [read_video(path, policy).pixels for _, path in flat]
-    return measure_clips(clips, [known[prompt.text] for prompt, _ in flat]).assign(file=[str(path) for _, path in flat])
+    measured = measure_clips(clips, [known[prompt.text] for prompt, _ in flat])
+    return measured.assign(file=[str(path) for _, path in flat], prompt=[prompt.name for prompt, _ in flat])
 
 
 def labelled_by_world(pairs: Sequence[Pair], measured: pd.DataFrame) -> list[Pair]:
@@ -152,19 +161,38 @@ def labelled_by_world(pairs: Sequence[Pair], measured: pd.DataFrame) -> list[Pai
 
 
 def measure_generators(measured: dict[str, pd.DataFrame]) -> list[dict]:
-    """Mean of each measure for each generator, 95 % interval over clips: model, measure, value, low, high, n."""
+    """Mean of each measure for each generator: model, measure, value, low, high, n.
+
+    measured: a generator's `measured_by_world`. n: prompts, over which the 95 % interval is; their clips are averaged.
+    """
+    return _rows_of_means({model: _by_prompt(table) for model, table in measured.items()})
+
+
+def gains_over_base(measured: dict[str, pd.DataFrame]) -> list[dict]:
+    """What each generator has above the first one, as `measure_generators`; an interval above 0 says "better".
+
+    Differences are taken prompt by prompt, from clips of the same noise: much narrower than two intervals side by side.
+
+    Raises:
+        ValueError: generators that were not measured on the same prompts.
+    """
+    base, *others = measured
+    by_prompt = {model: _by_prompt(table) for model, table in measured.items()}
+    for model in others:
+        if not by_prompt[model].index.equals(by_prompt[base].index):
+            raise ValueError(f"{model} and {base} were not measured on the same prompts")
+    return _rows_of_means({model: by_prompt[model] - by_prompt[base] for model in others})
+
+
+def _by_prompt(table: pd.DataFrame) -> pd.DataFrame:
+    return table.groupby("prompt")[list(MEASURES)].mean()
+
+
+def _rows_of_means(tables: dict[str, pd.DataFrame]) -> list[dict]:
     rows = []
-    for model, table in measured.items():
+    for model, table in tables.items():
         for measure in MEASURES:
             found = mean(table[measure])
-            rows.append(
-                {
-                    "model": model,
-                    "measure": measure,
-                    "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": found.n,
-                }
-            )
+            value = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+            rows.append({"model": model, "measure": measure, **value})
     return rows
