@@ -54,6 +54,14 @@ def tiny_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_motion_folder(tmp_path_factory):
+    """A folder with a tiny random InternVL that has VQAThinker's motion branch."""
+    folder = tmp_path_factory.mktemp("tiny_motion")
+    build_tiny_internvl(folder, tokenizer_texts(), hidden=64, layers=2, motion="mean")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_internvl_folder(tmp_path_factory):
     """A folder with a tiny random InternVL in Hugging Face format."""
     folder = tmp_path_factory.mktemp("tiny_internvl")

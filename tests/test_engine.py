@@ -17,10 +17,10 @@ from vqa_lib.models.shared_prefix import Stream
 # peft asks models by the name that transformers 5.23 calls old; nothing of ours can change that.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-FAMILY_FOLDERS = ["tiny_folder", "tiny_internvl_folder"]
+FAMILY_FOLDERS = ["tiny_folder", "tiny_internvl_folder", "tiny_motion_folder"]
 
 
-@pytest.fixture(params=FAMILY_FOLDERS, ids=["Qwen2.5-VL", "InternVL"])
+@pytest.fixture(params=FAMILY_FOLDERS, ids=["Qwen2.5-VL", "InternVL", "InternVL with motion"])
 def folder(request):
     return request.getfixturevalue(request.param)
 

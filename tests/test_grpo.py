@@ -609,7 +609,6 @@ class TestRefusals:
         ("recipe", "reason"),
         [
             ("finger/sft", "has no rewards"),
-            ("vqathinker", "motion branch"),
             ("vq_insight/preference", "a scored clip needs a prompt for scores"),
             ("vq_insight/multi_dim", "the prompt needs the text"),
         ],

@@ -376,7 +376,6 @@ class TestRefusals:
         ("recipe", "count", "message"),
         [
             (NATURAL, 0, "no records"),
-            (RECIPES["vqathinker/sft"], 2, "motion branch"),
             (RECIPES["vq_insight/natural"], 2, "the prompt asks for reasoning in <think>"),
             (PREFERENCE, 2, "a scored clip needs a prompt for scores"),
         ],

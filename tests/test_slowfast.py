@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from vqa_lib.models.slowfast import SlowFast, load_slowfast, slow_places
+from vqa_lib.models.slowfast import SlowFast, load_slowfast, pool, slow_places
 
 # Of pytorchvideo 0.1.5's `create_slowfast()` without its head: all names and shapes in order, and, with weights of one
 # seed in both, equal features for 6, 8 and 12 frames (measured once; the library does not install beside ours).
@@ -33,7 +33,8 @@ def test_the_published_file_loads_frozen_and_without_its_head(published):
     path, model = published
     loaded = load_slowfast(path)
     frames = torch.rand(1, 6, 3, 64, 64)
-    assert torch.equal(loaded(frames, slow_places(6)), model(frames, slow_places(6)))
+    ours, theirs = loaded(frames, slow_places(6)), model(frames, slow_places(6))
+    assert all(map(torch.equal, ours, theirs))
     assert not loaded.training
     assert not any(weight.requires_grad for weight in loaded.parameters())
 
@@ -52,21 +53,38 @@ def test_any_number_of_frames_has_slow_places_that_fit(count):
     places = slow_places(count)
     assert places == sorted(set(places)) and places[0] == 0 and places[-1] < count
     tiny = SlowFast(8, (1, 1, 1, 1)).eval()
-    assert tiny(torch.zeros(1, count, 3, 32, 32), places).shape == (1, tiny.features)
+    frames = torch.rand(1, count, 3, 32, 32)
+    maps = tiny(frames, places)
+    whole, chunks = (pool(maps, places, way) for way in ("mean", "chunks"))
+    assert whole.shape == (1, 1, tiny.features)
+    assert chunks.shape == (1, len(places), tiny.features)
+    if count % len(places) == 0:  # chunks of equal lengths
+        torch.testing.assert_close(chunks.mean(1, keepdim=True), whole)
 
 
 def test_the_papers_frames():
     assert slow_places(6) == [0, 3]  # chunks of three
-    assert slow_places(12) == [0, 4, 8]  # of four, as the authors' code at inference
+    assert slow_places(12) == [0, 4, 8]  # of four, which is what fits
+    assert (slow_places(6, "spread"), slow_places(12, "spread")) == ([0, 5], [0, 5, 11])  # the official code
 
 
 def test_the_order_of_frames_counts():
     torch.manual_seed(0)
     tiny = SlowFast(8, (1, 1, 1, 1)).eval()
-    frames = torch.rand(2, 6, 3, 32, 32)
-    features, reversed_features = tiny(frames, slow_places(6)), tiny(frames.flip(1), slow_places(6))
-    assert not torch.allclose(features, reversed_features, rtol=1e-3)
-    torch.testing.assert_close(tiny(frames[:1], slow_places(6)), features[:1])
+    frames, places = torch.rand(2, 6, 3, 32, 32), slow_places(6)
+    features, turned, first = (pool(tiny(part, places), places) for part in (frames, frames.flip(1), frames[:1]))
+    assert not torch.allclose(features, turned, rtol=1e-3)
+    torch.testing.assert_close(first, features[:1])
+
+
+@pytest.mark.parametrize(("frames", "slow", "repeats"), [(6, 2, 6), (12, 3, 4)])
+def test_windows_are_those_of_the_official_code(frames, slow, repeats):
+    maps = torch.rand(2, 5, slow, 14, 18), torch.rand(2, 3, frames, 14, 18)
+    pooled = []
+    for part, time in zip(maps, (8, 32), strict=True):
+        windows = torch.nn.functional.avg_pool3d(part.repeat_interleave(repeats, 2), (time, 7, 7), 1)
+        pooled.append(torch.nn.functional.adaptive_avg_pool3d(windows, 1).flatten(1))
+    torch.testing.assert_close(pool(maps, [0] * slow, "windows")[:, 0], torch.cat(pooled, 1))
 
 
 def test_shapes_that_are_none():
@@ -76,3 +94,7 @@ def test_shapes_that_are_none():
         SlowFast(8, [3, 4, 6])
     with pytest.raises(ValueError, match="expected at least one frame, got 0"):
         slow_places(0)
+    with pytest.raises(ValueError, match="the slow pathway's frames must be one of chunks, spread; got 'all'"):
+        slow_places(6, "all")
+    with pytest.raises(ValueError, match="motion pooling must be one of mean, windows, chunks; got 'max'"):
+        pool((torch.zeros(1, 8, 2, 2, 2), torch.zeros(1, 1, 6, 2, 2)), [0, 3], "max")

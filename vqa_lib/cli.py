@@ -228,6 +228,45 @@ def merge(
     typer.echo(f"model: {output}")
 
 
+ModelFolder = Annotated[Path, typer.Argument(help="A new or empty folder.")]
+InternVL = Annotated[str, typer.Argument(help="OpenGVLab/InternVL3-8B-hf, or a folder of that format.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+
+
+@app.command("add-motion")
+@user_errors()
+def add_motion(
+    base: InternVL,
+    slowfast: Annotated[Path, typer.Argument(help="pytorchvideo's SLOWFAST_8x8_R50.pyth.")],
+    output: ModelFolder,
+    slow: Annotated[str, typer.Option(help="The slow pathway's frames: chunks (the paper) or spread (its code).")] = (
+        "chunks"
+    ),
+    pooling: Annotated[str, typer.Option(help="mean or windows: a token a video; chunks: one a chunk.")] = "mean",
+    dtype: Dtype = "bfloat16",
+) -> None:
+    """Give an InternVL VQAThinker's motion branch: what its training starts from."""
+    from vqa_lib.models.motion_weights import add_motion_branch
+
+    add_motion_branch(base, slowfast, output, dtype, motion_slow=slow, motion_pooling=pooling)
+    typer.echo(f"model: {output}")
+
+
+@app.command("convert-vqathinker")
+@user_errors()
+def convert_vqathinker(
+    source: Annotated[Path, typer.Argument(help="The folder of the authors' InternVL3-VQAThinker-8B.")],
+    base: InternVL,
+    output: ModelFolder,
+    dtype: Dtype = "bfloat16",
+) -> None:
+    """Turn VQAThinker's published checkpoint into a model folder that everything here can load."""
+    from vqa_lib.models.motion_weights import convert_vqathinker as convert
+
+    convert(source, base, output, dtype)
+    typer.echo(f"model: {output}")
+
+
 CsvFile = Annotated[Path, typer.Argument(metavar="FILE.csv")]
 Seed = Annotated[int, typer.Option(help="Of the bootstrap resamples.")]
 Resamples = Annotated[int, typer.Option(min=1, help="Bootstrap resamples of each interval.")]

@@ -10,6 +10,7 @@ import torch
 
 from vqa_lib.models import internvl, qwen
 from vqa_lib.models.dialogue import EncodedPrompt, Visual, messages
+from vqa_lib.models.motion import InternVLMotionModel
 from vqa_lib.video import Frames
 
 FAMILIES = {"Qwen2_5_VL": qwen, "InternVL": internvl}  # by how their classes' names begin
@@ -37,6 +38,11 @@ def whole(model):
     """The transformers model with its vocabulary head, below an adapter or a wrapper."""
     model = getattr(model, "module", model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def has_motion(model) -> bool:
+    """Whether a model has VQAThinker's motion branch."""
+    return isinstance(core(model), InternVLMotionModel)
 
 
 def vision_modules(model) -> list[torch.nn.Module]:
@@ -86,7 +92,7 @@ def visual_inputs(model, prompts: Sequence[EncodedPrompt], features=None) -> dic
     flat = None if features is None else [tokens for part in features for tokens in part]
     network = core(model)
     parameter = next(network.parameters())
-    inputs = family(whole(model)).visual_inputs(visuals, flat, parameter.dtype)
+    inputs = family(whole(model)).visual_inputs(network, visuals, flat, parameter.dtype)
     return to_device(inputs, parameter.device)
 
 

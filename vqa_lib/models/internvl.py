@@ -1,4 +1,7 @@
-"""InternVL: every frame an image of one fixed size, "Frame1: ..." as its only position in time."""
+"""InternVL: every frame an image of one fixed size, "Frame1: ..." as its only position in time.
+
+With VQAThinker's motion branch (`motion`) a video has one more line, and its motion one more placeholder, behind them.
+"""
 
 import re
 
@@ -6,8 +9,9 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vqa_lib.models.dialogue import EncodedPrompt, Visual
+from vqa_lib.models.motion import MOTION, MOTION_CHUNK, InternVLMotionModel, motion_places
 
-VISION_TOKENS = ["<img>", "</img>", "<IMG_CONTEXT>", "<video>"]
+VISION_TOKENS = ["<img>", "</img>", "<IMG_CONTEXT>", "<video>", MOTION, MOTION_CHUNK]
 VISION_MODULES = ("vision_tower", "multi_modal_projector")
 FRAMES_A_PASS = 128  # of the vision tower without gradient; bounds its memory
 
@@ -31,6 +35,7 @@ def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
         processor.replace_image_token({"num_patches": [1]}, 0)
         if visual.kind == "image"
         else processor.replace_video_token({"pixel_values_videos": [visual.pixels]}, 0)
+        + motion_places(processor.tokenizer, len(visual.pixels))
         for visual in shown
     )
     text = re.sub(processor.multimodal_pattern, lambda _: next(expanded), dialogue)
@@ -46,12 +51,17 @@ def encode_visuals(network, visuals: list[Visual]) -> list[torch.Tensor]:
     return [tokens.flatten(0, 1) for tokens in per_visual]
 
 
-def visual_inputs(visuals: list[Visual], features: list[torch.Tensor] | None, dtype: torch.dtype) -> dict:
+def visual_inputs(network, visuals: list[Visual], features: list[torch.Tensor] | None, dtype: torch.dtype) -> dict:
     if not visuals:
         return {}
+    inputs = {}
+    videos = [visual.pixels for visual in visuals if visual.kind == "video"]
+    if videos and isinstance(network, InternVLMotionModel):
+        inputs["motion_features"] = network.motion_of(videos)
     if features is None:
-        return {"pixel_values": torch.cat([visual.pixels for visual in visuals]).to(dtype)}
-    return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=torch.cat(features)[:, None])}}
+        return inputs | {"pixel_values": torch.cat([visual.pixels for visual in visuals]).to(dtype)}
+    seen = BaseModelOutputWithPooling(pooler_output=torch.cat(features)[:, None])
+    return inputs | {"mm_encoder_outputs": {"image": seen}}
 
 
 def prompt_positions(network, prompt: EncodedPrompt) -> torch.Tensor:

@@ -25,6 +25,8 @@ from huggingface_hub import list_repo_files, snapshot_download  # noqa: E402
 from peft import LoraConfig, PeftModel  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig  # noqa: E402
 
+from vqa_lib.models.families import has_motion  # noqa: E402
+
 # Adapters go into the language model only; a plain list of names would also match the vision tower's layers.
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,7 +36,14 @@ QUANTIZATIONS = ("4bit", "8bit")
 # The processor of weights published without one: sizes of a family share it.
 BASE_PROCESSORS = {"qwen2_5_vl": "Qwen/Qwen2.5-VL-7B-Instruct", "internvl": "OpenGVLab/InternVL3-8B-hf"}
 MODEL_FILES = ("config.json", "adapter_config.json")
-UNQUANTIZED = ["model.visual", "model.vision_tower", "model.multi_modal_projector", "lm_head"]
+UNQUANTIZED = [
+    "model.visual",
+    "model.vision_tower",
+    "model.multi_modal_projector",
+    "model.motion_tower",
+    "model.motion_projector",
+    "lm_head",
+]
 
 
 class ModelError(ValueError):
@@ -236,8 +245,16 @@ def _merged(folder: Path, dtype: torch.dtype):
     return model, AutoProcessor.from_pretrained(base, revision=revision)  # peft alone saves no processor
 
 
-def lora_config(rank: int, alpha: int | None = None, dropout: float = 0.0) -> LoraConfig:
-    """LoRA on every linear layer of the language model, of either family; alpha defaults to twice the rank."""
+def lora_config(rank: int, alpha: int | None = None, dropout: float = 0.0, model=None) -> LoraConfig:
+    """LoRA on every linear layer of the language model, of either family; alpha defaults to twice the rank.
+
+    model: the one that is to be adapted. The projector of a motion branch learns whole, and is saved with the adapter.
+    """
     return LoraConfig(
-        r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=dropout, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=alpha or 2 * rank,
+        lora_dropout=dropout,
+        target_modules=LORA_TARGETS,
+        modules_to_save=["motion_projector"] if model is not None and has_motion(model) else None,
+        task_type="CAUSAL_LM",
     )

@@ -64,7 +64,7 @@ def _passes(numbers: list[int], patches: list[int]) -> list[list[int]]:
     return passes
 
 
-def visual_inputs(visuals: list[Visual], features: list[torch.Tensor] | None, dtype: torch.dtype) -> dict:
+def visual_inputs(network, visuals: list[Visual], features: list[torch.Tensor] | None, dtype: torch.dtype) -> dict:
     outputs, pixels = {}, {}
     for kind, name in (("image", "pixel_values"), ("video", "pixel_values_videos")):
         chosen = [number for number, visual in enumerate(visuals) if visual.kind == kind]

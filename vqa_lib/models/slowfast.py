@@ -13,16 +13,19 @@ from torch import nn
 
 NARROWER = 8  # the fast pathway's channels are so many times fewer
 STRIDE = 4  # of the fusion in time: so many fast frames become one of the slow pathway
+SLOW, POOLINGS = ("chunks", "spread"), ("mean", "windows", "chunks")
+WINDOWS_TIME = 12  # slow frames after repetition, before windows of 8
 HEAD = "blocks.6."  # of the published file: Kinetics' 400 classes, which nobody needs here
 
 
 class SlowFast(nn.Module):
-    """Pooled motion features of clips. Defaults are SlowFast-R50's: 2048 slow and 256 fast channels.
+    """What moves in clips. Defaults are SlowFast-R50's: 2048 slow and 256 fast channels.
 
     width: channels of the slow stem. depths: residual blocks of the four stages.
 
     Example:
-        SlowFast().eval()(frames, slow_places(8))  # (1, 8, 3, 224, 224) to (1, 2304)
+        maps = SlowFast().eval()(frames, slow_places(8))  # of frames (1, 8, 3, 224, 224)
+        pool(maps, slow_places(8))  # (1, 1, 2304)
     """
 
     def __init__(self, width: int = 64, depths: Sequence[int] = (3, 4, 6, 3)):
@@ -54,8 +57,8 @@ class SlowFast(nn.Module):
         """Numbers that a clip becomes: slow and fast channels of the last stage."""
         return 32 * self.width + 32 * self.width // NARROWER
 
-    def forward(self, frames: torch.Tensor, slow: Sequence[int]) -> torch.Tensor:
-        """(n, T, 3, height, width), normalised, to (n, features): averages over time and place.
+    def forward(self, frames: torch.Tensor, slow: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, T, 3, height, width), normalised, to maps of both pathways: (n, channels, time, rows, columns).
 
         slow: which of the T frames the slow pathway sees, from `slow_places`.
         """
@@ -63,24 +66,68 @@ class SlowFast(nn.Module):
         pathways = [fast[:, :, list(slow)], fast]
         for block in self.blocks:
             pathways = block(pathways)
-        return torch.cat([pathway.mean((2, 3, 4)) for pathway in pathways], 1)
+        return pathways[0], pathways[1]
 
 
-def slow_places(count: int) -> list[int]:
-    """Which of `count` frames the slow pathway sees: the first of each chunk (VQAThinker, eq. 11).
+def slow_places(count: int, way: str = "chunks") -> list[int]:
+    """Which of `count` frames the slow pathway sees.
 
-    The paper has chunks of three frames. The published network fuses in steps of four, so that only one number of
-    chunks fits: 2 for the paper's 6 training frames, as it says, but 3 for its 12 at inference, where three frames a
-    chunk would make 4. The authors' code takes chunks of four there, and so do we.
+    way: "chunks": the first of each chunk (VQAThinker, eq. 11); "spread": evenly from the first to the last frame (its
+    official code). The paper has chunks of three frames. The published network fuses in steps of four, so that only one
+    number of chunks fits: 2 for the paper's 6 training frames, as it says, but 3 for its 12 at inference, where three
+    frames a chunk would make 4; the official code has 3 there, too.
 
     Example:
-        >>> slow_places(6), slow_places(12)
-        ([0, 3], [0, 4, 8])
+        >>> slow_places(6), slow_places(12), slow_places(12, "spread")
+        ([0, 3], [0, 4, 8], [0, 5, 11])
     """
     if count < 1:
         raise ValueError(f"expected at least one frame, got {count}")
+    if way not in SLOW:
+        raise ValueError(f"the slow pathway's frames must be one of {', '.join(SLOW)}; got {way!r}")
     chunks = (count - 1) // STRIDE + 1
+    if way == "spread":
+        return torch.linspace(0, count - 1, chunks).long().tolist()
     return [chunk * count // chunks for chunk in range(chunks)]
+
+
+def pool(maps: tuple[torch.Tensor, torch.Tensor], slow: Sequence[int], way: str = "mean") -> torch.Tensor:
+    """Maps of both pathways as motion features, (n, tokens, features).
+
+    way: "mean": one token, the average over time and place. "windows": one token as the official code of VQAThinker
+    makes it, with the network's own windows (8 or 32 frames, 7 x 7) moved over maps whose frames are repeated to fill
+    them; the average of the windows' averages counts the middle more than the edges. "chunks": one token for each slow
+    frame, with the fast frames from it to the next.
+    """
+    if way not in POOLINGS:
+        raise ValueError(f"motion pooling must be one of {', '.join(POOLINGS)}; got {way!r}")
+    wide, narrow = maps
+    if way == "windows":
+        repeats = max(1, WINDOWS_TIME // wide.shape[2])
+        pooled = [_by_windows(part, time, repeats) for part, time in ((wide, 8), (narrow, 32))]
+        return torch.cat(pooled, 1)[:, None]
+    wide, narrow = wide.mean((3, 4)), narrow.mean((3, 4))  # (n, channels, time)
+    if way == "mean":
+        return torch.cat([wide.mean(2), narrow.mean(2)], 1)[:, None]
+    ends = [*slow[1:], narrow.shape[2]]
+    chunks = [narrow[:, :, start:end].mean(2) for start, end in zip(slow, ends, strict=True)]
+    return torch.cat([wide, torch.stack(chunks, 2)], 1).transpose(1, 2)
+
+
+def _by_windows(maps: torch.Tensor, time: int, repeats: int) -> torch.Tensor:
+    """(n, channels, T, rows, columns) to (n, channels): the mean of the means of all windows of time x 7 x 7."""
+    frames, rows, columns = maps.shape[2:]
+    shares = [_shares(frames * repeats, time).reshape(frames, repeats).sum(1), _shares(rows, 7), _shares(columns, 7)]
+    return torch.einsum("nctij,t,i,j->nc", maps, *(share.to(maps) for share in shares))
+
+
+def _shares(length: int, window: int) -> torch.Tensor:
+    """What each place counts in the mean of the means of all windows; these are at most as long as there are places."""
+    window = min(window, length)
+    covered = torch.zeros(length)
+    for start in range(length - window + 1):
+        covered[start : start + window] += 1
+    return covered / covered.sum()
 
 
 def load_slowfast(path: str | Path) -> SlowFast:

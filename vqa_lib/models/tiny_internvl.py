@@ -16,6 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vqa_lib.models.motion import InternVLMotionConfig, InternVLMotionForConditionalGeneration, motion_token
+from vqa_lib.models.slowfast import POOLINGS, SlowFast, slow_places
 from vqa_lib.models.tiny import PATCH, build_tokenizer
 
 NAMED_TOKENS = {
@@ -25,6 +27,7 @@ NAMED_TOKENS = {
     "video_token": "<video>",
 }
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *NAMED_TOKENS.values()]
+TINY_SLOWFAST = {"motion_width": 8, "motion_depths": (1, 1, 1, 1)}
 # InternVL3's ChatML: a system turn only where the caller writes one, a picture or video on a line of its own.
 CHAT_TEMPLATE = """\
 {%- for message in messages %}
@@ -63,6 +66,15 @@ def build_processor(tokenizer: PreTrainedTokenizerFast, image_size: int, tokens_
     )
 
 
+def tiny_slowfast(image_size: int) -> SlowFast:
+    """A SlowFast with random weights, its normalisations set by noise, or everything would fade on its way."""
+    tower = SlowFast(TINY_SLOWFAST["motion_width"], TINY_SLOWFAST["motion_depths"])
+    with torch.no_grad():
+        for _ in range(20):
+            tower(torch.randn(4, 8, 3, image_size, image_size), slow_places(8))
+    return tower.eval()
+
+
 def build_tiny_internvl(
     folder: str | Path,
     texts: list[str],
@@ -71,6 +83,7 @@ def build_tiny_internvl(
     vocabulary: int = 512,
     image_size: int = 56,
     seed: int = 0,
+    motion: str | None = None,
 ) -> None:
     """Write an InternVL with random weights (about 1.4M parameters), its tokenizer, processor and chat template.
 
@@ -80,20 +93,27 @@ def build_tiny_internvl(
         texts: what the tokenizer learns its words from (prompts and answers).
         hidden: a multiple of 64, or bitsandbytes cannot compute with the 4-bit language model.
         image_size: pixels a side, a multiple of 28.
+        motion: None, or the `motion_pooling` of VQAThinker's motion branch.
 
     Raises:
-        ValueError: a hidden or image_size that is no such multiple.
+        ValueError: a hidden or image_size that is no such multiple; another motion.
     """
     if hidden < 64 or hidden % 64:
         raise ValueError(f"hidden must be a multiple of 64, got {hidden}")
     if image_size < 2 * PATCH or image_size % (2 * PATCH):
         raise ValueError(f"image_size must be a multiple of {2 * PATCH}, got {image_size}")
     tokens_per_frame = (image_size // (2 * PATCH)) ** 2
-    tokenizer = build_tokenizer(texts, vocabulary, SPECIAL_TOKENS, extra_special_tokens=NAMED_TOKENS)
-    ids = dict(zip(SPECIAL_TOKENS, tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS), strict=True))
+    if motion is not None and motion not in POOLINGS:
+        raise ValueError(f"motion must be None or one of {', '.join(POOLINGS)}; got {motion!r}")
+    special = SPECIAL_TOKENS + ([motion_token(motion)] if motion else [])
+    tokenizer = build_tokenizer(texts, vocabulary, special, extra_special_tokens=NAMED_TOKENS)
+    ids = dict(zip(special, tokenizer.convert_tokens_to_ids(special), strict=True))
     torch.manual_seed(seed)
     heads = {"num_hidden_layers": layers, "num_attention_heads": 4}
-    config = InternVLConfig(
+    branch = {}
+    if motion:
+        branch = {"motion_token_id": ids[special[-1]], "motion_pooling": motion, **TINY_SLOWFAST}
+    config = (InternVLMotionConfig if motion else InternVLConfig)(
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(tokenizer),
@@ -119,8 +139,11 @@ def build_tiny_internvl(
         image_seq_length=tokens_per_frame,
         downsample_ratio=0.5,
         tie_word_embeddings=False,
+        **branch,
     )
-    model = InternVLForConditionalGeneration(config)
+    model = (InternVLMotionForConditionalGeneration if motion else InternVLForConditionalGeneration)(config)
+    if motion:
+        model.model.motion_tower.load_state_dict(tiny_slowfast(image_size).state_dict())
     model.generation_config.eos_token_id = ids["<|im_end|>"]
     model.generation_config.pad_token_id = ids["<|endoftext|>"]
     model.save_pretrained(folder)

@@ -12,7 +12,9 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from vqa_lib.frame_cache import FrameCache
+from vqa_lib.models.families import has_motion
 from vqa_lib.models.loading import load_model
+from vqa_lib.recipes import Recipe
 from vqa_lib.records import Record
 from vqa_lib.video import FramePolicy, check_readable
 
@@ -145,6 +147,14 @@ def start_model(model_path: str | Path, settings, output: Path, arguments: Train
             processor.save_pretrained(start)
             del model
     return load_model(start, kept_in, quantize=quantize)
+
+
+def check_motion(model, model_path: str | Path, recipe: Recipe) -> None:
+    """Raises ValueError for a recipe with VQAThinker's motion branch and a model without, or the other way round."""
+    if recipe.motion and not has_motion(model):
+        raise ValueError(f"{model_path}: the recipe needs a model with VQAThinker's motion branch (`models.motion`)")
+    if has_motion(model) and not recipe.motion:
+        raise ValueError(f"{model_path}: the model has a motion branch, and the recipe is for models without one")
 
 
 def last_checkpoint(folder: Path) -> str | None:

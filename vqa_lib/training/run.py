@@ -19,6 +19,7 @@ from vqa_lib.training.common import (
     NoLastCheckpoint,
     Progress,
     check_files,
+    check_motion,
     drop_torn_checkpoints,
     keep_model,
     last_checkpoint,
@@ -157,8 +158,6 @@ def train_grpo(
         raise ValueError(f"{len(records)} clips are too few for steps of {settings.queries} queries")
     if not recipe.rewards:
         raise ValueError("the recipe has no rewards: it is for supervised training on given responses, not for GRPO")
-    if recipe.motion:
-        raise ValueError("recipes with a motion branch cannot be trained yet")
     training_rows(records, recipe)  # what does not fit the recipe is told now
     if recipe.contrast and settings.contrast < 1:
         raise ValueError(f"the recipe compares with perturbed frames: contrast must be >= 1, got {settings.contrast}")
@@ -189,6 +188,9 @@ def _train(job: Job, config: GRPOConfig) -> None:
     settings, records, output, trained = job.settings, job.records, job.output, job.output / "model"
     set_seed(settings.seed)  # new adapters are drawn from the global state
     model, processor = start_model(job.model_path, settings, output, config)
+    check_motion(model, job.model_path, job.recipe)
+    if settings.vllm and job.recipe.motion:
+        raise ValueError("vLLM does not know the motion branch; leave vllm empty to sample in this process")
     model.config.use_cache = True
     if not settings.train_vision:
         freeze_vision(model)
@@ -197,7 +199,7 @@ def _train(job: Job, config: GRPOConfig) -> None:
         args=config,
         train_dataset=Dataset.from_list(training_rows(records, job.recipe)),
         processing_class=processor,
-        peft_config=lora_config(settings.lora_rank) if settings.lora_rank else None,
+        peft_config=lora_config(settings.lora_rank, model=model) if settings.lora_rank else None,
         callbacks=[LogFile(output / "log.jsonl"), Progress("GRPO", "reward"), NoLastCheckpoint()],
         recipe=job.recipe,
         read_visuals=lambda number: visuals_of(records[number], job.policy, job.cache),

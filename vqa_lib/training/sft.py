@@ -26,6 +26,7 @@ from vqa_lib.training.common import (
     NotANumber,
     Progress,
     check_files,
+    check_motion,
     drop_torn_checkpoints,
     keep_model,
     last_checkpoint,
@@ -196,8 +197,6 @@ def train_sft(
         return trained
     if not records:
         raise ValueError("there are no records to train on")
-    if recipe.motion:
-        raise ValueError("recipes with a motion branch cannot be trained yet")
     wanted = []
     for record in records:
         prompt = question_of(record, recipe)
@@ -210,8 +209,9 @@ def train_sft(
     with warnings.catch_warnings():  # peft 0.21 reads a name that transformers 5.23 has renamed
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         model, processor = start_model(model_path, settings, output, arguments)
+        check_motion(model, model_path, recipe)
         if settings.lora_rank:
-            model = get_peft_model(model, lora_config(settings.lora_rank))
+            model = get_peft_model(model, lora_config(settings.lora_rank, model=model))
             if arguments.activation_checkpointing:  # else no layer would have a gradient
                 model.enable_input_require_grads()
             widen_what_learns(model)
