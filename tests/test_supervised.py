@@ -84,6 +84,25 @@ def test_eyes_learn_what_is_asked_of_them(starter, prompts):
     assert log[-1]["loss"] < log[0]["loss"] / 2
 
 
+def test_both_for_internvl_with_motion(tiny_motion_folder, images, videos, frame_cache):
+    model, processor = load_model(tiny_motion_folder)
+    prompts = encode_all(processor, [*images[:2], *videos[:4]], POLICY, frame_cache)
+    with torch.no_grad():
+        together, alone = what_is_seen(model, prompts), torch.cat([what_is_seen(model, [one]) for one in prompts])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    # Of the video's places one is its motion's, and the last of what is seen.
+    frames = int((prompts[-1].ids == model.config.image_token_id).sum())
+    assert int(prompts[-1].token_types.sum()) == frames + 1
+    strengths = torch.linspace(0, 1, len(prompts))[:, None].expand(-1, 10).numpy()
+    log = train_eyes(model, prompts, strengths, steps=12, size=len(prompts), peak=2e-3)
+    assert log[-1]["loss"] < log[0]["loss"] / 2
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    train_to_answer(model, processor.tokenizer, prompts, lambda index, random: "Clean.", 2, len(prompts))
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert any("motion_projector" in name for name in changed)
+    assert not any(part in name for name in changed for part in ("vision_tower", "multi_modal", "motion_tower"))
+
+
 def test_tokens_that_judge_weigh_more(starter, prompts):
     tokenizer = starter[1].tokenizer
     text = "<think> Video A shows blur, worth 7. </think> <answer>Video A</answer>"

@@ -9,7 +9,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from vqa_lib.models.dialogue import EncodedPrompt, Visual
-from vqa_lib.models.motion import MOTION, MOTION_CHUNK, InternVLMotionModel, motion_places
+from vqa_lib.models.motion import MOTION, MOTION_CHUNK, InternVLMotionModel, motion_ids, motion_places
 
 VISION_TOKENS = ["<img>", "</img>", "<IMG_CONTEXT>", "<video>", MOTION, MOTION_CHUNK]
 VISION_MODULES = ("vision_tower", "multi_modal_projector")
@@ -40,7 +40,8 @@ def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
     )
     text = re.sub(processor.multimodal_pattern, lambda _: next(expanded), dialogue)
     ids = processor.tokenizer(text, return_tensors="pt")["input_ids"][0]
-    return EncodedPrompt(ids, (ids == processor.image_token_id).long(), tuple(shown))
+    places = [processor.image_token_id, *motion_ids(processor.tokenizer)]
+    return EncodedPrompt(ids, torch.isin(ids, torch.tensor(places)).long(), tuple(shown))
 
 
 def encode_visuals(network, visuals: list[Visual]) -> list[torch.Tensor]:

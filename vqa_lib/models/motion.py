@@ -195,14 +195,20 @@ def motion_token(pooling: str) -> str:
     return MOTION_CHUNK if pooling == "chunks" else MOTION
 
 
+def motion_ids(tokenizer) -> dict[int, str]:
+    """The placeholder that a tokenizer has, by its id; empty for a model without motion."""
+    known = {tokenizer.convert_tokens_to_ids(token): token for token in (MOTION, MOTION_CHUNK)}
+    return {place: token for place, token in known.items() if place not in (None, tokenizer.unk_token_id)}
+
+
 def motion_places(tokenizer, frames: int) -> str:
-    """What a video's prompt says of its motion, in the official code's words: "" for a tokenizer without motion tokens.
+    """What a video's prompt says of its motion, in the official code's words: "" for a tokenizer without placeholder.
 
     frames: how many the vision tower sees.
     """
-    for token, count in ((MOTION, 1), (MOTION_CHUNK, len(slow_places(frames)))):
-        if tokenizer.convert_tokens_to_ids(token) not in (None, tokenizer.unk_token_id):
-            return f"\nMotion Feature: <img>{token * count}</img>"
+    for token in motion_ids(tokenizer).values():
+        count = len(slow_places(frames)) if token == MOTION_CHUNK else 1
+        return f"\nMotion Feature: <img>{token * count}</img>"
     return ""
 
 

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from vqa_lib.miniature.distortions import DISTORTIONS, SPATIAL
-from vqa_lib.models.dialogue import EncodedPrompt
-from vqa_lib.models.families import encode_visuals
+from vqa_lib.models.dialogue import EncodedPrompt, pad
+from vqa_lib.models.families import encode_visuals, vision_modules
 from vqa_lib.models.reference import plain_inputs
 
 KIND_WEIGHT = 0.3  # of a cross-entropy (about 1.4 before training) beside a squared error (about 0.05)
@@ -68,9 +68,9 @@ def what_is_seen(model, prompts: list[EncodedPrompt]) -> torch.Tensor:
     Taken behind the language model because Qwen's vision tower never looks across more than two frames: only here can
     a frozen or shuffled clip show. The question, which these states cannot see, is left out.
     """
-    inputs = plain_inputs(model, [_without_question(prompt) for prompt in prompts])
-    hidden = model.model(**inputs).last_hidden_state
-    visual = (inputs["mm_token_type_ids"] > 0).unsqueeze(-1)
+    shown = [_without_question(prompt) for prompt in prompts]
+    hidden = model.model(**plain_inputs(model, shown)).last_hidden_state
+    visual = (pad([prompt.token_types for prompt in shown], 0, "left") > 0).unsqueeze(-1)
     return (hidden * visual).sum(1) / visual.sum(1)
 
 
@@ -159,7 +159,8 @@ def train_to_answer(
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     features = _encode_once(model, prompts)
-    parameters = [value for name, value in model.named_parameters() if "visual" not in name.split(".")]
+    eyes = {id(value) for module in vision_modules(model) for value in module.parameters()}
+    parameters = [value for value in model.parameters() if id(value) not in eyes]
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     model.train()
     log = []
