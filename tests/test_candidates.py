@@ -77,20 +77,23 @@ def test_verdicts_go_by_what_was_shown():
     # a beats b in both orders; of a and c the clip shown first wins; of b and c one order is unreadable.
     answers = {"answer": ["first", "first", None], "swapped_answer": ["first", "second", "second"]}
     assert clips.verdicts_of(pairs, pd.DataFrame(answers)) == {
-        (a, b): "first",
-        (b, a): "second",
-        (a, c): "first",
-        (c, a): "first",
-        (b, c): None,
-        (c, b): "first",
+        (a, b): ["first"],
+        (b, a): ["second"],
+        (a, c): ["first"],
+        (c, a): ["first"],
+        (b, c): [None],
+        (c, b): ["first"],
     }
+    samples = {"answers": [["first", None]] * 3, "swapped_answers": [["first", "second"]] * 3}
+    several = clips.verdicts_of(pairs, pd.DataFrame(answers | samples))
+    assert (several[a, b], several[b, a]) == (["first", None], ["second", "first"])
 
 
 def verdicts_for(better, worse):
     """Whoever stands earlier in `better` wins, in both orders."""
     ranks = {path: place for place, path in enumerate([*better, *worse])}
     return {
-        (one, other): "first" if ranks[one] < ranks[other] else "second"
+        (one, other): ["first" if ranks[one] < ranks[other] else "second"]
         for one in ranks
         for other in ranks
         if one != other
@@ -99,9 +102,8 @@ def verdicts_for(better, worse):
 
 def test_win_lose_pairs_then_the_new_best_against_the_old_loser():
     old, new = [files("a", "b"), files("c", "d")], [files("e", "f"), files("g", "h")]
-    first = clips.win_lose_pairs(PROMPTS[:2], old, verdicts_for(files("a"), files("b")) | dict.fromkeys(
-        [(old[1][0], old[1][1]), (old[1][1], old[1][0])]
-    ))  # fmt: skip
+    undecided = {two: [None] for two in (tuple(old[1]), tuple(old[1][::-1]))}
+    first = clips.win_lose_pairs(PROMPTS[:2], old, verdicts_for(files("a"), files("b")) | undecided)
     assert [(pair.name, pair.first.name, pair.second.name) for pair in first] == [("p0", "a", "b")]
     verdicts = verdicts_for(files("f"), files("e")) | verdicts_for(files("g"), files("h"))
     (pair,) = clips.new_preferences(first, PROMPTS[:2], new, verdicts)

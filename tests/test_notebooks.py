@@ -52,6 +52,7 @@ SMOKE = {
         "prompts=3",
         "test_prompts=2",
         "candidates=2",
+        "judge_samples=2",
         "test_clips=1",
         "sampling_steps=2",
         "dpo_steps=2",

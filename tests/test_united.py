@@ -25,7 +25,7 @@ def by_worth(worth: dict[Path, float]) -> dict:
     verdicts = {}
     for first, second in permutations(worth, 2):
         ahead = worth[first] - worth[second]
-        verdicts[first, second] = None if ahead == 0 else "first" if ahead > 0 else "second"
+        verdicts[first, second] = [None if ahead == 0 else "first" if ahead > 0 else "second"]
     return verdicts
 
 
@@ -36,15 +36,30 @@ def test_too_few_or_repeated_candidates_are_refused(candidates):
 
 
 def test_preferences_are_counted_and_nothing_is_guessed():
-    verdicts = {(A, B): "first", (B, A): "second", (A, C): "second", (C, A): None, (B, C): None, (C, B): "first"}
+    verdicts = {
+        (A, B): ["first"],
+        (B, A): ["second"],
+        (A, C): ["second"],
+        (C, A): [None],
+        (B, C): [None],
+        (C, B): ["first"],
+    }
     assert count_preferences([A, B, C], verdicts) == {A: Count(2, 1, 1), B: Count(0, 3, 1), C: Count(2, 0, 2)}
+
+
+def test_all_verdicts_of_a_comparison_count():
+    verdicts = {(A, B): ["first", "first", "second"], (B, A): ["second", None]}
+    assert count_preferences([A, B], verdicts) == {A: Count(3, 1, 1), B: Count(1, 3, 1)}
+    # Two twos: in the first the orders agree on a; the other's second order is not readable.
+    assert order_bias(verdicts) == OrderBias(0.0, 0.5, 1, 4, 1)
 
 
 @pytest.mark.parametrize(
     ("verdicts", "message"),
     [
-        ({(A, B): "first"}, "no verdict on b against a"),
-        ({(A, B): "first", (B, A): "tie"}, "on b against a must be 'first', 'second' or None, got 'tie'"),
+        ({(A, B): ["first"]}, "no verdict on b against a"),
+        ({(A, B): ["first"], (B, A): []}, "no verdict on b against a"),
+        ({(A, B): ["first"], (B, A): ["first", "tie"]}, "on b against a must be 'first', 'second' or None, got 'tie'"),
     ],
 )
 def test_missing_and_unknown_verdicts_are_refused(verdicts, message):
@@ -56,13 +71,13 @@ def test_missing_and_unknown_verdicts_are_refused(verdicts, message):
     ("verdicts", "expected"),
     [
         ({}, OrderBias(None, None, 0, 0, 0)),
-        ({(A, B): None, (B, A): None}, OrderBias(None, None, 0, 0, 2)),
-        ({(A, B): "first", (B, A): "second"}, OrderBias(0.0, 0.5, 1, 2, 0)),
-        ({(A, B): "first", (B, A): "first"}, OrderBias(1.0, 1.0, 1, 2, 0)),
-        ({(A, B): "second", (B, A): "second"}, OrderBias(1.0, 0.0, 1, 2, 0)),
-        ({(A, B): "first", (B, A): None}, OrderBias(None, 1.0, 0, 1, 1)),
+        ({(A, B): [None], (B, A): [None]}, OrderBias(None, None, 0, 0, 2)),
+        ({(A, B): ["first"], (B, A): ["second"]}, OrderBias(0.0, 0.5, 1, 2, 0)),
+        ({(A, B): ["first"], (B, A): ["first"]}, OrderBias(1.0, 1.0, 1, 2, 0)),
+        ({(A, B): ["second"], (B, A): ["second"]}, OrderBias(1.0, 0.0, 1, 2, 0)),
+        ({(A, B): ["first"], (B, A): [None]}, OrderBias(None, 1.0, 0, 1, 1)),
         (
-            {(A, B): "first", (B, A): "first", (A, C): "second", (C, A): "first"},
+            {(A, B): ["first"], (B, A): ["first"], (A, C): ["second"], (C, A): ["first"]},
             OrderBias(0.5, 0.75, 2, 4, 0),
         ),
     ],
@@ -94,7 +109,7 @@ def test_most_against_least_preferred(worth, winner, loser):
 
 def test_of_equally_preferred_the_less_rejected_stands_higher():
     # Both a and b are preferred twice; a is rejected twice, b once (one of its verdicts was not readable).
-    verdicts = {(A, B): "first", (B, A): "first", (A, C): "first", (C, A): "first", (B, C): "first", (C, B): None}
+    verdicts = {two: ["first"] for two in permutations([A, B, C], 2)} | {(C, B): [None]}
     counts = count_preferences([A, B, C], verdicts)
     assert (counts[A], counts[B]) == (Count(2, 2, 0), Count(2, 1, 1))
     assert win_lose_pair("1", "p", [A, B, C], verdicts).first == B
@@ -102,7 +117,7 @@ def test_of_equally_preferred_the_less_rejected_stands_higher():
 
 @pytest.mark.parametrize("verdict", ["first", "second", None])
 def test_a_judge_that_only_sees_the_place_gives_no_pair(verdict):
-    verdicts = dict.fromkeys(permutations([A, B, C], 2), verdict)
+    verdicts = {key: [verdict] for key in permutations([A, B, C], 2)}
     assert win_lose_pair("1", "p", [A, B, C], verdicts) is None
 
 
@@ -131,7 +146,7 @@ def test_second_set_pairs_the_best_new_sample_with_the_old_loser_and_alternates_
         (Path("2-1"), C, "first"),
     ]
     assert [(pair.name, pair.prompt) for pair in pairs] == [("1", "one"), ("2", "two"), ("3", "three")]
-    undecided = dict.fromkeys(tables[0], None)
+    undecided = {key: [None] for key in tables[0]}
     assert [pair.name for pair in second_preference_set(old, new, [undecided, *tables[1:]])] == ["2", "3"]
 
 

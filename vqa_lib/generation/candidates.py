@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vqa_lib.generation.sampling import Generator, generate_clips, write_clips
-from vqa_lib.generation.united import Comparison, second_preference_set, win_lose_pair
+from vqa_lib.generation.united import Verdicts, second_preference_set, win_lose_pair
 from vqa_lib.metrics import Metric, mean
 from vqa_lib.miniature.generated_clips import TIE
 from vqa_lib.miniature.generated_prompts import world_prompts
@@ -69,23 +69,24 @@ def candidate_pairs(prompts: Sequence[Prompt], candidates: Sequence[list[Path]],
     ]
 
 
-def verdicts_of(pairs: Sequence[Pair], compared: pd.DataFrame) -> dict[Comparison, str | None]:
-    """A judge's verdict on each order of each pair: which of the two clips, as shown, it chose; None where unreadable.
+def verdicts_of(pairs: Sequence[Pair], compared: pd.DataFrame) -> Verdicts:
+    """A judge's verdicts on each order of each pair: which of the two clips, as shown, it chose; None where unreadable.
 
     compared: what `comparing.compare_pairs` gave for these pairs, whose answers go by the pair, not by what was shown.
+    One verdict an order, or one for each of its `samples`.
     """
-    verdicts: dict[Comparison, str | None] = {}
+    verdicts: Verdicts = {}
     turned = {"first": "second", "second": "first"}
-    for pair, row in zip(pairs, compared.itertuples(), strict=True):
-        straight, swapped = (None if pd.isna(answer) else answer for answer in (row.answer, row.swapped_answer))
-        verdicts[pair.first, pair.second] = straight
-        verdicts[pair.second, pair.first] = turned.get(swapped)
+    for pair, row in zip(pairs, compared.to_dict("records"), strict=True):
+        straight, swapped = (
+            row[f"{order}answers"] if "answers" in row else [row[f"{order}answer"]] for order in ("", "swapped_")
+        )
+        verdicts[pair.first, pair.second] = [None if pd.isna(answer) else answer for answer in straight]
+        verdicts[pair.second, pair.first] = [turned.get(answer) for answer in swapped]
     return verdicts
 
 
-def win_lose_pairs(
-    prompts: Sequence[Prompt], candidates: Sequence[list[Path]], verdicts: dict[Comparison, str | None]
-) -> list[Pair]:
+def win_lose_pairs(prompts: Sequence[Prompt], candidates: Sequence[list[Path]], verdicts: Verdicts) -> list[Pair]:
     """`united.win_lose_pair` of every prompt that has one, named like its prompt (eq. 8)."""
     pairs = [
         win_lose_pair(prompt.name, prompt.text, files, verdicts)
@@ -98,7 +99,7 @@ def new_preferences(
     first_pairs: Sequence[Pair],
     prompts: Sequence[Prompt],
     candidates: Sequence[list[Path]],
-    verdicts: dict[Comparison, str | None],
+    verdicts: Verdicts,
 ) -> list[Pair]:
     """`united.second_preference_set`: the best of the new candidates against the old loser, for prompts that have one.
 

@@ -13,6 +13,9 @@ from vqa_lib.records import Pair
 
 VERDICTS = ("first", "second", None)  # None: the judge's answer could not be read, or was a tie
 Comparison = tuple[Path, Path]  # shown first, shown second
+Verdicts = dict[
+    Comparison, list[str | None]
+]  # one verdict a comparison, or several where the judge was asked more often
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class OrderBias:
 
     disagree: share of the twos, both orders of which were answered, in which the orders name different winners; 0 is
     best. first_chosen: share of answers that name the clip shown first; 0.5 is best. Both are None where there is
-    nothing to take a share of. twos, answers: what the shares are of. undecided: verdicts that were None.
+    nothing to take a share of. twos, answers: what the shares are of; with several verdicts a comparison, each of one
+    order and its counterpart of the other are a two. undecided: verdicts that were None.
     """
 
     disagree: float | None
@@ -43,7 +47,7 @@ class OrderBias:
     undecided: int
 
 
-def count_preferences(candidates: list[Path], verdicts: dict[Comparison, str | None]) -> dict[Path, Count]:
+def count_preferences(candidates: list[Path], verdicts: Verdicts) -> dict[Path, Count]:
     """How often each candidate was preferred, over all twos in both orders; an undecided one counts for neither.
 
     Raises:
@@ -54,13 +58,13 @@ def count_preferences(candidates: list[Path], verdicts: dict[Comparison, str | N
         raise ValueError(f"a prompt needs at least two candidates, each once; got {[str(path) for path in candidates]}")
     tally = {candidate: [0, 0, 0] for candidate in candidates}
     for two in permutations(candidates, 2):
-        verdict = _verdict(two, verdicts)
-        for place, candidate in zip(("first", "second"), two, strict=True):
-            tally[candidate][2 if verdict is None else int(verdict != place)] += 1
+        for verdict in _verdicts(two, verdicts):
+            for place, candidate in zip(("first", "second"), two, strict=True):
+                tally[candidate][2 if verdict is None else int(verdict != place)] += 1
     return {candidate: Count(*counts) for candidate, counts in tally.items()}
 
 
-def order_bias(verdicts: dict[Comparison, str | None]) -> OrderBias:
+def order_bias(verdicts: Verdicts) -> OrderBias:
     """How much the order decides, over all verdicts, of one prompt or of many.
 
     Raises:
@@ -68,20 +72,22 @@ def order_bias(verdicts: dict[Comparison, str | None]) -> OrderBias:
 
     Example:
         >>> a, b = Path("a"), Path("b")
-        >>> order_bias({(a, b): "first", (b, a): "first"}).disagree
+        >>> order_bias({(a, b): ["first"], (b, a): ["first"]}).disagree
         1.0
     """
-    answers = {two: verdict for two in verdicts if (verdict := _verdict(two, verdicts)) is not None}
+    given = {(*two, number): verdict for two in verdicts for number, verdict in enumerate(_verdicts(two, verdicts))}
+    answers = {asked: verdict for asked, verdict in given.items() if verdict is not None}
     # With both orders answered, each two comes up twice; the same place named twice is two winners.
-    both = [two for two in answers if two[::-1] in answers]
-    differ = sum(answers[two] == answers[two[::-1]] for two in both)
+    turned = {(one, other, number): (other, one, number) for one, other, number in answers}
+    both = [asked for asked in answers if turned[asked] in answers]
+    differ = sum(answers[asked] == answers[turned[asked]] for asked in both)
     firsts = sum(verdict == "first" for verdict in answers.values())
     return OrderBias(
         disagree=differ / len(both) if both else None,
         first_chosen=firsts / len(answers) if answers else None,
         twos=len(both) // 2,
         answers=len(answers),
-        undecided=len(verdicts) - len(answers),
+        undecided=len(given) - len(answers),
     )
 
 
@@ -89,7 +95,7 @@ def win_lose_pair(
     name: str,
     prompt: str,
     candidates: list[Path],
-    verdicts: dict[Comparison, str | None],
+    verdicts: Verdicts,
     dataset: str = "united",
     split: str = "train",
 ) -> Pair | None:
@@ -106,7 +112,7 @@ def win_lose_pair(
 
 
 def second_preference_set(
-    first_pairs: list[Pair], new_candidates: list[list[Path]], verdicts: list[dict[Comparison, str | None]]
+    first_pairs: list[Pair], new_candidates: list[list[Path]], verdicts: list[Verdicts]
 ) -> list[Pair]:
     """The judge's own training pairs: the best of the tuned generator's new samples against the old loser, per prompt.
 
@@ -135,7 +141,7 @@ def second_preference_set(
     return pairs
 
 
-def _extremes(candidates: list[Path], verdicts: dict[Comparison, str | None]) -> tuple[Path | None, Path | None]:
+def _extremes(candidates: list[Path], verdicts: Verdicts) -> tuple[Path | None, Path | None]:
     """Best and worst candidate, or (None, None) where their counts are equal."""
     counts = count_preferences(candidates, verdicts)
     ranked = sorted(candidates, key=lambda candidate: (-counts[candidate].preferred, counts[candidate].rejected))
@@ -143,10 +149,11 @@ def _extremes(candidates: list[Path], verdicts: dict[Comparison, str | None]) ->
     return (None, None) if counts[best] == counts[worst] else (best, worst)
 
 
-def _verdict(two: Comparison, verdicts: dict[Comparison, str | None]) -> str | None:
+def _verdicts(two: Comparison, verdicts: Verdicts) -> list[str | None]:
     shown = f"{two[0]} against {two[1]}"
-    if two not in verdicts:
+    if not verdicts.get(two):
         raise ValueError(f"no verdict on {shown}")
-    if verdicts[two] not in VERDICTS:
-        raise ValueError(f"the verdict on {shown} must be 'first', 'second' or None, got {verdicts[two]!r}")
+    for verdict in verdicts[two]:
+        if verdict not in VERDICTS:
+            raise ValueError(f"a verdict on {shown} must be 'first', 'second' or None, got {verdict!r}")
     return verdicts[two]
