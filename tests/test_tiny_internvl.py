@@ -10,6 +10,9 @@ from transformers import (
     InternVLProcessor,
 )
 
+from vqa_lib.models.families import encode
+from vqa_lib.models.loading import ModelError, load_model
+from vqa_lib.models.packing import completion_log_probs
 from vqa_lib.models.tiny_internvl import build_tiny_internvl
 
 DIALOGUE = "<|im_start|>user\n{visual}\nRate it.<|im_end|>\n<|im_start|>assistant\n"
@@ -116,3 +119,21 @@ def test_sizes_that_cannot_work_are_refused(tmp_path, size, message):
     with pytest.raises(ValueError, match=message):
         build_tiny_internvl(tmp_path / "model", ["a"], **size)
     assert not (tmp_path / "model").exists()
+
+
+def test_frames_of_another_size(tiny_internvl_folder, tiny_folder, make_frames):
+    shown = [(make_frames(3, width=84), "video"), (make_frames(1, width=84), "image")]
+    counts, states = {}, {}
+    for size in (None, 56, 84):
+        model, processor = load_model(tiny_internvl_folder, image_size=size)
+        prompt = encode(processor, shown, "Rate them.")
+        counts[size] = int(prompt.token_types.sum())
+        assert prompt.visuals[0].pixels.shape[-2:] == (size or 56, size or 56)
+        states[size] = completion_log_probs(model, [prompt], [0], [torch.tensor([120, 130])])[0]
+    assert counts == {None: 4 * 4, 56: 4 * 4, 84: 4 * 9}
+    assert torch.equal(states[None], states[56])
+    assert torch.isfinite(states[84]).all() and not torch.equal(states[84], states[56])
+    with pytest.raises(ModelError, match="image_size must be a multiple of 28, got 60"):
+        load_model(tiny_internvl_folder, image_size=60)
+    with pytest.raises(ModelError, match="image_size is for InternVL"):
+        load_model(tiny_folder, image_size=56)

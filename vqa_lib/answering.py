@@ -8,9 +8,10 @@ import torch
 from tqdm import tqdm
 
 from vqa_lib.models.dialogue import EncodedPrompt
+from vqa_lib.models.loading import load_model
 from vqa_lib.models.rollouts import draws, respond
 from vqa_lib.records import Record
-from vqa_lib.results import write_json
+from vqa_lib.results import model_digest, write_json
 from vqa_lib.video import FramePolicy
 
 BATCHES_AT_ONCE = 8  # encoded together and sorted by length; bounds the pixels in memory
@@ -75,6 +76,16 @@ def claim(output: str | Path, settings: dict) -> Path:
         )
     write_json(settings_file, settings)
     return output
+
+
+def with_model(ask: Callable, model_path: str | Path, *arguments, dtype: str = "float32", image_size=None, **options):
+    """Load a model and `ask` with it (`score_clips`, `compare_pairs`, ...); its digest is kept with the answers.
+
+    dtype, image_size: of `load_model`.
+    """
+    model, processor = load_model(model_path, dtype, image_size=image_size)
+    settings = {"model": model_digest(model_path)} | ({"image_size": image_size} if image_size else {})
+    return ask(model, processor, *arguments, settings=settings, **options)
 
 
 def ask_all(

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_lib.answering import ask_all, claim, deciding, rows_of
+from vqa_lib.answering import ask_all, claim, deciding, rows_of, with_model
 from vqa_lib.answers import parse_choice
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
-from vqa_lib.models.loading import load_model
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.questions import filled
 from vqa_lib.records import Pair, Question
-from vqa_lib.results import model_digest
 from vqa_lib.video import FramePolicy
 
 SIDES = ("first", "second")
@@ -133,10 +131,9 @@ def margin(straight: Sequence[str | None], swapped: Sequence[str | None]) -> flo
     return sum(2 * answers.count("first") / len(answers) - 1 for answers in read) / 2
 
 
-def compare_with(model_path: str | Path, *arguments, dtype: str = "float32", **options) -> pd.DataFrame:
-    """Load a model and `compare_pairs` with it; the model's digest is kept with the predictions."""
-    model, processor = load_model(model_path, dtype)
-    return compare_pairs(model, processor, *arguments, settings={"model": model_digest(model_path)}, **options)
+def compare_with(model_path: str | Path, *arguments, **options) -> pd.DataFrame:
+    """`compare_pairs` with a model that is loaded for it, see `answering.with_model`."""
+    return with_model(compare_pairs, model_path, *arguments, **options)
 
 
 def answer_questions(
@@ -184,7 +181,6 @@ def answer_questions(
     return pd.DataFrame(rows_of(output, questions))
 
 
-def answer_with(model_path: str | Path, *arguments, dtype: str = "float32", **options) -> pd.DataFrame:
-    """Load a model and `answer_questions` with it; the model's digest is kept with the answers."""
-    model, processor = load_model(model_path, dtype)
-    return answer_questions(model, processor, *arguments, settings={"model": model_digest(model_path)}, **options)
+def answer_with(model_path: str | Path, *arguments, **options) -> pd.DataFrame:
+    """`answer_questions` with a model that is loaded for it, see `answering.with_model`."""
+    return with_model(answer_questions, model_path, *arguments, **options)

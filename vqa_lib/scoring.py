@@ -6,16 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vqa_lib.answering import ask_all, claim, deciding, read_predictions, rows_of
+from vqa_lib.answering import ask_all, claim, deciding, read_predictions, rows_of, with_model
 from vqa_lib.answers import parse_dimensions, parse_score
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
-from vqa_lib.models.loading import load_model
 from vqa_lib.perturb import ORDERS, reorder
 from vqa_lib.prompts import PROMPTS, Prompt
 from vqa_lib.questions import filled, true_scores
 from vqa_lib.records import ScoredClip
-from vqa_lib.results import model_digest
 from vqa_lib.video import FramePolicy
 
 __all__ = ["predictions_table", "read_predictions", "score_clips", "score_with"]
@@ -85,10 +83,9 @@ def score_clips(
     return predictions_table(output, clips)
 
 
-def score_with(model_path: str | Path, *arguments, dtype: str = "float32", **options) -> pd.DataFrame:
-    """Load a model and `score_clips` with it; the model's digest is kept with the predictions."""
-    model, processor = load_model(model_path, dtype)
-    return score_clips(model, processor, *arguments, settings={"model": model_digest(model_path)}, **options)
+def score_with(model_path: str | Path, *arguments, **options) -> pd.DataFrame:
+    """`score_clips` with a model that is loaded for it, see `answering.with_model`."""
+    return with_model(score_clips, model_path, *arguments, **options)
 
 
 def _row(clip: ScoredClip, responses: list[str], prompt: Prompt) -> dict:

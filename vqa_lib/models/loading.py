@@ -25,7 +25,8 @@ from huggingface_hub import list_repo_files, snapshot_download  # noqa: E402
 from peft import LoraConfig, PeftModel  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig  # noqa: E402
 
-from vqa_lib.models.families import has_motion  # noqa: E402
+from vqa_lib.models import internvl  # noqa: E402
+from vqa_lib.models.families import family, has_motion  # noqa: E402
 
 # Adapters go into the language model only; a plain list of names would also match the vision tower's layers.
 LORA_TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
@@ -50,7 +51,13 @@ class ModelError(ValueError):
     """A model that cannot be loaded; the message names the path and what was expected."""
 
 
-def load_model(path: str | Path, dtype: str = "float32", revision: str | None = None, quantize: str | None = None):
+def load_model(
+    path: str | Path,
+    dtype: str = "float32",
+    revision: str | None = None,
+    quantize: str | None = None,
+    image_size: int | None = None,
+):
     """The model and its processor, on the CPU or the current GPU.
 
     A folder with `adapter_config.json` is loaded as its base model with the adapter merged in, so that training may go
@@ -63,12 +70,15 @@ def load_model(path: str | Path, dtype: str = "float32", revision: str | None = 
         revision: of the hub id; the same as @revision behind it.
         quantize: None, or "4bit" (nf4 with double quantisation) or "8bit" for the linear layers of the language model.
             Such a model stays on its device and learns through an adapter only (`lora_config`).
+        image_size: pixels a side of the square that an InternVL sees of each frame, where it is to be another than its
+            processor's own (VQAThinker trains with 448 and scores with 560).
 
     Returns:
         (model, processor)
 
     Raises:
-        ModelError: an unknown dtype or quantisation; an adapter that is to be quantised; a subfolder that is not there
+        ModelError: an unknown dtype or quantisation; an adapter that is to be quantised; an image_size that does not
+            fit, or for a model of another family; a subfolder that is not there
             (the message lists those that are); two revisions; whatever makes the folder or hub id no model that
             transformers can load.
 
@@ -105,7 +115,22 @@ def load_model(path: str | Path, dtype: str = "float32", revision: str | None = 
     except Exception as error:  # OSError, ValueError, KeyError, SafetensorError: each library has its own
         raise ModelError(f"{path}: cannot be loaded as a model with its processor ({_first_line(error)})") from error
     processor.tokenizer.padding_side = "left"
+    if image_size is not None:
+        _see(model, processor, image_size, path)
     return model, processor
+
+
+def _see(model, processor, image_size: int, path: str | Path) -> None:
+    """Let an InternVL see squares of another size; its tower interpolates its positions by itself."""
+    if family(processor) is not internvl:
+        raise ModelError(f"{path}: image_size is for InternVL; other models see frames in their own shape (max_pixels)")
+    shrunk = round(1 / model.config.downsample_ratio)  # sides of patches in one of a token
+    side = model.config.vision_config.patch_size[0] * shrunk
+    if image_size < side or image_size % side:
+        raise ModelError(f"{path}: image_size must be a multiple of {side}, got {image_size}")
+    for part in (processor.image_processor, processor.video_processor):
+        part.size = {"height": image_size, "width": image_size}
+    processor.image_seq_length = (image_size // side) ** 2
 
 
 def name_parts(path: str | Path) -> tuple[str, str, str | None]:
