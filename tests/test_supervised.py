@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from vqa_lib.models import tiny_internvl
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.reference import plain_inputs
+from vqa_lib.models.slowfast import SlowFast
 from vqa_lib.models.starter import encode_all, response
 from vqa_lib.models.tiny import build_tiny_qwen, cosine_patches, open_eyes
 from vqa_lib.paths import STARTER
-from vqa_lib.training.supervised import _weights, once, train_eyes, train_to_answer, what_is_seen
+from vqa_lib.training.supervised import _weights, once, train_eyes, train_motion, train_to_answer, what_is_seen
 from vqa_lib.video import FramePolicy
 
 POLICY = FramePolicy(count=4, max_pixels=84 * 56)
@@ -101,6 +103,34 @@ def test_both_for_internvl_with_motion(tiny_motion_folder, images, videos, frame
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert any("motion_projector" in name for name in changed)
     assert not any(part in name for name in changed for part in ("vision_tower", "multi_modal", "motion_tower"))
+
+
+def test_internvls_eyes_start_with_unit_filter_responses(tiny_internvl_folder):
+    model, _ = load_model(tiny_internvl_folder)
+    torch.manual_seed(0)
+    frames = torch.randn(8, 3, 56, 56)
+    tiny_internvl.open_eyes(model, frames)
+    tower = model.model.vision_tower
+    embedding = tower.embeddings.patch_embeddings.projection
+    responses = torch.nn.functional.conv2d(frames, embedding.weight, stride=14)
+    torch.testing.assert_close(responses.transpose(0, 1).flatten(1).std(1), torch.ones(64))
+    values = torch.randn(5, 64)
+    units = torch.nn.functional.gelu(values @ tower.encoder.layer[0].mlp.fc1.weight[:128].T)
+    together = units[:, :64] + units[:, 64:]
+    assert (together - values.abs()).abs().max() < 0.35
+    torch.testing.assert_close(together, together.abs())
+
+
+def test_motion_is_learnt_and_then_frozen():
+    torch.manual_seed(0)
+    tower = SlowFast(8, (1, 1, 1, 1))
+    strengths = torch.rand(24, 2)
+    still = torch.rand(24, 1, 3, 32, 32).expand(-1, 6, -1, -1, -1)
+    videos = list(still + strengths[:, :1, None, None, None] * torch.randn(24, 6, 1, 1, 1))  # flicker
+    log = train_motion(tower, videos, strengths[:, :1].numpy(), steps=80, size=12)
+    assert sum(row["loss"] for row in log[-10:]) < sum(row["loss"] for row in log[:10]) / 2
+    assert not tower.training
+    assert not any(weight.requires_grad for weight in tower.parameters())
 
 
 def test_tokens_that_judge_weigh_more(starter, prompts):

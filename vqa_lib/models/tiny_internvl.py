@@ -18,7 +18,7 @@ from transformers import (
 
 from vqa_lib.models.motion import InternVLMotionConfig, InternVLMotionForConditionalGeneration, motion_token
 from vqa_lib.models.slowfast import POOLINGS, SlowFast, slow_places
-from vqa_lib.models.tiny import PATCH, build_tokenizer
+from vqa_lib.models.tiny import PATCH, build_tokenizer, cosine_patches
 
 NAMED_TOKENS = {
     "start_image_token": "<img>",
@@ -73,6 +73,25 @@ def tiny_slowfast(image_size: int) -> SlowFast:
         for _ in range(20):
             tower(torch.randn(4, 8, 3, image_size, image_size), slow_places(8))
     return tower.eval()
+
+
+def open_eyes(model: InternVLForConditionalGeneration, frames: torch.Tensor) -> None:
+    """Let the vision tower start as a spectrum: cosine filters, then what is alike for a pattern and its negative.
+
+    As `tiny.open_eyes` for Qwen2.5-VL, for patches of one frame and an MLP without gate: two of its units a channel,
+    gelu(z) and gelu(-z), add up to nearly |z|. Source: ours.
+
+    frames: (n, 3, height, width), as the processor makes them; each filter is scaled to unit response on them.
+    """
+    embedding = model.model.vision_tower.embeddings.patch_embeddings.projection.weight
+    bank = cosine_patches(len(embedding)).sum(2)  # over its two frames; of their differences nothing is left
+    nothing = bank.flatten(1).norm(dim=1) < 1e-3
+    bank[nothing] = torch.randn(int(nothing.sum()), *bank.shape[1:]) * 0.02
+    responses = torch.nn.functional.conv2d(frames.float(), bank, stride=PATCH)
+    mirrored = torch.cat([torch.eye(len(bank)), -torch.eye(len(bank))])
+    with torch.no_grad():
+        embedding.copy_(bank / responses.transpose(0, 1).flatten(1).std(1).clamp_min(1e-3)[:, None, None, None])
+        model.model.vision_tower.encoder.layer[0].mlp.fc1.weight[: len(mirrored)] = mirrored
 
 
 def build_tiny_internvl(

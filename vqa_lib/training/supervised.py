@@ -14,6 +14,7 @@ from vqa_lib.miniature.distortions import DISTORTIONS, SPATIAL
 from vqa_lib.models.dialogue import EncodedPrompt, pad
 from vqa_lib.models.families import encode_visuals, vision_modules
 from vqa_lib.models.reference import plain_inputs
+from vqa_lib.models.slowfast import SlowFast, pool, slow_places
 
 KIND_WEIGHT = 0.3  # of a cross-entropy (about 1.4 before training) beside a squared error (about 0.05)
 PARTS = 3  # batches by length that a step is gone through in
@@ -125,6 +126,41 @@ def train_eyes(
         loss.backward()
         _step(optimizer, parameters, _rate(peak, step, steps))
         log.append({"step": step, "loss": loss.item()})
+    return log
+
+
+def train_motion(
+    tower: SlowFast,
+    videos: list[torch.Tensor],
+    strengths: np.ndarray,
+    steps: int = 500,
+    size: int = 32,
+    peak: float = 2e-3,
+    seed: int = 0,
+) -> list[dict]:
+    """Teach SlowFast to see, through a linear head that is then thrown away; it ends frozen, in eval mode.
+
+    What Kinetics is to the published weights. videos: (T, 3, height, width) each, all alike, as the processor made
+    them. strengths: (n, k) of what is wrong with each. Returns the mean squared error of every step.
+    """
+    random = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    targets = torch.tensor(strengths, dtype=torch.float32)
+    head = torch.nn.Linear(tower.features, targets.shape[1])
+    tower.requires_grad_(True).train()
+    parameters = [*tower.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.01)
+    places, log = slow_places(len(videos[0])), []
+    for step, chosen in enumerate(
+        tqdm(_order(len(videos), size, steps, random), total=steps, desc="motion", mininterval=5)
+    ):
+        maps = tower(torch.stack([videos[index] for index in chosen]).float(), places)
+        loss = ((head(pool(maps, places)[:, 0]) - targets[chosen]) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        _step(optimizer, parameters, _rate(peak, step, steps))
+        log.append({"step": step, "loss": loss.item()})
+    tower.eval().requires_grad_(False)
     return log
 
 
