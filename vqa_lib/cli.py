@@ -214,23 +214,23 @@ def score(
         typer.echo(f"scores: {out}")
 
 
+ModelFolder = Annotated[Path, typer.Argument(help="A new or empty folder.")]
+InternVL = Annotated[str, typer.Argument(help="OpenGVLab/InternVL3-8B-hf, or a folder of that format.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+
+
 @app.command()
 @user_errors()
 def merge(
     adapter: Annotated[Path, typer.Argument(help="A folder with adapter_config.json, such as a LoRA run's model.")],
-    output: Annotated[Path, typer.Argument(help="A new or empty folder.")],
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "bfloat16",
+    output: ModelFolder,
+    dtype: Dtype = "bfloat16",
 ) -> None:
     """Merge an adapter into its base model: a model folder of its own, that may also be loaded quantised."""
     from vqa_lib.models.loading import merge_adapter
 
     merge_adapter(adapter, output, dtype)
     typer.echo(f"model: {output}")
-
-
-ModelFolder = Annotated[Path, typer.Argument(help="A new or empty folder.")]
-InternVL = Annotated[str, typer.Argument(help="OpenGVLab/InternVL3-8B-hf, or a folder of that format.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 
 
 @app.command("add-motion")

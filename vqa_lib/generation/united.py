@@ -13,9 +13,7 @@ from vqa_lib.records import Pair
 
 VERDICTS = ("first", "second", None)  # None: the judge's answer could not be read, or was a tie
 Comparison = tuple[Path, Path]  # shown first, shown second
-Verdicts = dict[
-    Comparison, list[str | None]
-]  # one verdict a comparison, or several where the judge was asked more often
+Verdicts = dict[Comparison, list[str | None]]  # several a comparison where the judge was asked more often
 
 
 @dataclass(frozen=True)

@@ -209,11 +209,16 @@ def merge_adapter(adapter: str | Path, output: str | Path, dtype: str = "bfloat1
     adapter, output = Path(adapter), Path(output)
     if not _is_adapter(adapter):
         raise ModelError(f"{adapter}: no adapter_config.json is there; expected the folder of an adapter")
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ModelError(f"{output}: is there already; expected a new or an empty folder")
+    check_new_folder(output)
     model, processor = load_model(adapter, dtype)
     model.save_pretrained(output)
     processor.save_pretrained(output)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raises ModelError for a folder to write a model to that is neither new nor empty."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ModelError(f"{folder}: is there already; expected a new or an empty folder")
 
 
 def _holds_model(folder: Path) -> bool:

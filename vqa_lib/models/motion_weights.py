@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoProcessor
 from transformers.utils import logging
 
-from vqa_lib.models.loading import DTYPES, ModelError
+from vqa_lib.models.loading import DTYPES, ModelError, check_new_folder
 from vqa_lib.models.motion import InternVLMotionConfig, InternVLMotionForConditionalGeneration, motion_token
 from vqa_lib.models.slowfast import load_slowfast
 
@@ -85,13 +85,13 @@ def convert_vqathinker(source: str | Path, base: str | Path, output: str | Path,
     for file in files:
         for name, weight in load_file(file).items():
             weights |= _renamed(name, weight)
-    wanted = {_published(name): name for name in model.state_dict()}
+    own = model.state_dict()
+    wanted = {_published(name): name for name in own}
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # of frozen averages: never read
     if missing := sorted(set(wanted) - set(weights) - counters):
         raise ModelError(f"{source}: {len(missing)} weights are missing, such as {', '.join(missing[:3])}")
     if unknown := sorted(set(weights) - set(wanted)):
         raise ModelError(f"{source}: {len(unknown)} weights belong to nothing, such as {', '.join(unknown[:3])}")
-    own = model.state_dict()
     for name, weight in weights.items():
         place = own[wanted[name]]
         if name.endswith(("embed_tokens.weight", "lm_head.weight")) and len(weight) < len(place):
@@ -106,11 +106,9 @@ def convert_vqathinker(source: str | Path, base: str | Path, output: str | Path,
 
 def _with_motion(base: str | Path, output: str | Path, dtype: str, seed: int, options: dict):
     """A base model as one with a motion branch of random weights, and its processor with the placeholder."""
-    output = Path(output)
     if dtype not in DTYPES:
         raise ModelError(f"dtype must be one of {sorted(DTYPES)}, got {dtype!r}")
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ModelError(f"{output}: is there already; expected a new or an empty folder")
+    check_new_folder(Path(output))
     plain = AutoConfig.from_pretrained(base)
     if plain.model_type != "internvl":
         raise ModelError(f"{base}: expected an InternVL in transformers' own format, found {plain.model_type!r}")

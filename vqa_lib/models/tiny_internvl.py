@@ -16,7 +16,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vqa_lib.models.motion import InternVLMotionConfig, InternVLMotionForConditionalGeneration, motion_token
+from vqa_lib.models.motion import (
+    NORMALISATIONS,
+    InternVLMotionConfig,
+    InternVLMotionForConditionalGeneration,
+    motion_token,
+)
 from vqa_lib.models.slowfast import POOLINGS, SlowFast, slow_places
 from vqa_lib.models.tiny import PATCH, build_tokenizer, cosine_patches
 
@@ -56,7 +61,8 @@ CHAT_TEMPLATE = """\
 def build_processor(tokenizer: PreTrainedTokenizerFast, image_size: int, tokens_per_frame: int) -> InternVLProcessor:
     """The real processor: frames become `image_size` squares, images as many such tiles as InternVL cuts them into."""
     size = {"height": image_size, "width": image_size}
-    imagenet = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}  # as InternVL3 normalises
+    mean, spread = map(list, NORMALISATIONS["imagenet"])
+    imagenet = {"image_mean": mean, "image_std": spread}  # as InternVL3 normalises
     return InternVLProcessor(
         image_processor=GotOcr2ImageProcessor(size=size, **imagenet),
         tokenizer=tokenizer,

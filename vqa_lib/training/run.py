@@ -158,6 +158,8 @@ def train_grpo(
         raise ValueError(f"{len(records)} clips are too few for steps of {settings.queries} queries")
     if not recipe.rewards:
         raise ValueError("the recipe has no rewards: it is for supervised training on given responses, not for GRPO")
+    if settings.vllm and recipe.motion:
+        raise ValueError("vLLM does not know the motion branch; leave vllm empty to sample in this process")
     training_rows(records, recipe)  # what does not fit the recipe is told now
     if recipe.contrast and settings.contrast < 1:
         raise ValueError(f"the recipe compares with perturbed frames: contrast must be >= 1, got {settings.contrast}")
@@ -189,8 +191,6 @@ def _train(job: Job, config: GRPOConfig) -> None:
     set_seed(settings.seed)  # new adapters are drawn from the global state
     model, processor = start_model(job.model_path, settings, output, config)
     check_motion(model, job.model_path, job.recipe)
-    if settings.vllm and job.recipe.motion:
-        raise ValueError("vLLM does not know the motion branch; leave vllm empty to sample in this process")
     model.config.use_cache = True
     if not settings.train_vision:
         freeze_vision(model)
