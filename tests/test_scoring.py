@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vqa_lib.models.loading import load_model
+from vqa_lib.predictions import predictions_table, read_predictions
 from vqa_lib.records import Scale, ScoredClip
-from vqa_lib.scoring import predictions_table, read_predictions, score_clips
+from vqa_lib.scoring import score_clips
 from vqa_lib.video import FramePolicy
 
 POLICY = FramePolicy(count=4)

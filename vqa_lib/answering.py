@@ -10,34 +10,12 @@ from tqdm import tqdm
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.rollouts import draws, respond
+from vqa_lib.predictions import identity, read_predictions
 from vqa_lib.records import Record
 from vqa_lib.results import model_digest, write_json
 from vqa_lib.video import FramePolicy
 
 BATCHES_AT_ONCE = 8  # encoded together and sorted by length; bounds the pixels in memory
-
-
-def read_predictions(path: Path) -> list[dict]:
-    """The finished lines of a predictions file; a last line torn by a crash is owed again, and cut off the file."""
-    if not path.exists():
-        return []
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) != len(text):
-        path.write_bytes(whole)
-    rows = []
-    for number, line in enumerate(whole.decode("utf-8").split("\n")[:-1], 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            raise ValueError(f"{path}, line {number}: not JSON; delete the file to score afresh") from None
-    return rows
-
-
-def rows_of(path: str | Path, records: Sequence[Record] | None = None) -> list[dict]:
-    """The rows of a predictions file, in the order of `records` where given, else of the file."""
-    rows = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(Path(path))}
-    return list(rows.values()) if records is None else [rows[_identity(record)] for record in records]
 
 
 def deciding(
@@ -109,7 +87,7 @@ def ask_all(
     a visual that several of its questions show is encoded once.
     """
     done = {(row["dataset"], row["split"], row["name"]) for row in read_predictions(output)}
-    owed = [record for record in records if _identity(record) not in done]
+    owed = [record for record in records if identity(record) not in done]
     model.eval()
     with (
         output.open("a", encoding="utf-8") as file,
@@ -130,10 +108,6 @@ def ask_all(
                     file.write(json.dumps(row(block[number], own), ensure_ascii=False) + "\n")
                 file.flush()
                 bar.update(len(chosen))
-
-
-def _identity(record: Record) -> tuple[str, str, str]:
-    return record.dataset, record.split, record.name
 
 
 def _draws(

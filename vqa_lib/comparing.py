@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_lib.answering import ask_all, claim, deciding, rows_of, with_model
+from vqa_lib.answering import ask_all, claim, deciding, with_model
 from vqa_lib.answers import parse_choice
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
+from vqa_lib.predictions import SIDES, rows_of
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.questions import filled
 from vqa_lib.records import Pair, Question
 from vqa_lib.video import FramePolicy
-
-SIDES = ("first", "second")
 
 
 def compare_pairs(

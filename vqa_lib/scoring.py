@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vqa_lib.answering import ask_all, claim, deciding, read_predictions, rows_of, with_model
+from vqa_lib.answering import ask_all, claim, deciding, with_model
 from vqa_lib.answers import parse_dimensions, parse_score
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
 from vqa_lib.perturb import ORDERS, reorder
+from vqa_lib.predictions import predictions_table
 from vqa_lib.prompts import PROMPTS, Prompt
 from vqa_lib.questions import filled, true_scores
 from vqa_lib.records import ScoredClip
 from vqa_lib.video import FramePolicy
-
-__all__ = ["predictions_table", "read_predictions", "score_clips", "score_with"]
 
 
 def score_clips(
@@ -107,11 +106,3 @@ def _row(clip: ScoredClip, responses: list[str], prompt: Prompt) -> dict:
 
 def _mean(scores: list[float]) -> float | None:
     return sum(scores) / len(scores) if scores else None
-
-
-def predictions_table(path: str | Path, clips: Sequence[ScoredClip] | None = None) -> pd.DataFrame:
-    """A predictions file as a table, in the order of `clips` where given; unparsed predictions are NaN."""
-    table = pd.DataFrame(rows_of(path, clips))
-    numbers = [name for name in table if name in ("mos", "target", "prediction")]
-    numbers += [name for name in table if name.startswith(("target_", "prediction_"))]
-    return table.astype(dict.fromkeys(numbers, float))

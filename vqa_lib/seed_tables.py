@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from vqa_lib.metrics import paired_bootstrap_dimensions, paired_bootstrap_pairs
+from vqa_lib.predictions import predictions_table
 from vqa_lib.results import RunError
-from vqa_lib.scoring import predictions_table
 from vqa_lib.tables import LABELS, METRIC_NAMES, by_dimension, published
 from vqa_lib.vbench import read_vbench, vbench_averages
 from vqa_lib.workflow import finished_run

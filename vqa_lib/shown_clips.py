@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_lib.answering import read_predictions
-from vqa_lib.comparing import SIDES
 from vqa_lib.datasets import load_pairs
 from vqa_lib.paths import resolve
+from vqa_lib.predictions import SIDES, read_predictions
 from vqa_lib.records import Pair
 from vqa_lib.results import RunFolder
 

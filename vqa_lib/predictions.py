@@ -1,0 +1,47 @@
+"""Files of predictions: one line of JSON a record, written by `answering`; no model library is loaded to read them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from vqa_lib.records import Record
+
+SIDES = ("first", "second")  # of a pair's two clips, as answers name them
+
+
+def read_predictions(path: Path) -> list[dict]:
+    """The finished lines of a predictions file; a last line torn by a crash is owed again, and cut off the file."""
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) != len(text):
+        path.write_bytes(whole)
+    rows = []
+    for number, line in enumerate(whole.decode("utf-8").split("\n")[:-1], 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise ValueError(f"{path}, line {number}: not JSON; delete the file to score afresh") from None
+    return rows
+
+
+def rows_of(path: str | Path, records: Sequence[Record] | None = None) -> list[dict]:
+    """The rows of a predictions file, in the order of `records` where given, else of the file."""
+    rows = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(Path(path))}
+    return list(rows.values()) if records is None else [rows[identity(record)] for record in records]
+
+
+def predictions_table(path: str | Path, clips: Sequence[Record] | None = None) -> pd.DataFrame:
+    """A predictions file as a table, in the order of `clips` where given; unparsed predictions are NaN."""
+    table = pd.DataFrame(rows_of(path, clips))
+    numbers = [name for name in table if name in ("mos", "target", "prediction")]
+    numbers += [name for name in table if name.startswith(("target_", "prediction_"))]
+    return table.astype(dict.fromkeys(numbers, float))
+
+
+def identity(record: Record) -> tuple[str, str, str]:
+    """What a record is known by in a predictions file."""
+    return record.dataset, record.split, record.name
