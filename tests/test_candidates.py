@@ -161,3 +161,20 @@ def test_a_saved_generator_leaves_the_loaded_one_as_it_is(generator, tmp_path):
 
 def test_a_pair_that_nobody_was_asked_about():
     assert Pair("1", *files("a", "b"), "video", None, "united", "base").preference is None
+
+
+def test_right_choices_are_counted_prompt_by_prompt_and_judges_compared():
+    pairs = [
+        Pair(f"{prompt}/{number}", Path("a.mp4"), Path("b.mp4"), "video", preference, "united", "test", "a cat")
+        for prompt, number, preference in (("p", 0, "first"), ("p", 1, "second"), ("q", 0, "first"))
+    ]
+    names = [pair.name for pair in pairs]
+    before = pd.DataFrame({"name": [*names, "r/0"], "difference": [1.0, 1.0, None, 1.0]})
+    after = pd.DataFrame({"name": names[::-1], "difference": [0.5, -0.5, 0.0]})
+    first, last, gain = clips.right_choices(pairs, {"before": before, "after": after})
+    # before: p is right once of two; q cannot be read. after: p is undecided once and right once; q is right.
+    assert (first["value"], first["n"], first["pairs"], first["unparsed"]) == (0.5, 2, 3, 1)
+    assert (last["value"], last["unparsed"]) == (0.875, 0)
+    assert gain["judge"] == "after - before" and gain["value"] == 0.375 and gain["low"] <= 0.375 <= gain["high"]
+    with pytest.raises(ValueError, match="after did not compare q/0"):
+        clips.right_choices(pairs, {"before": before, "after": after[1:]})

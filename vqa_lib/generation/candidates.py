@@ -161,6 +161,40 @@ def labelled_by_world(pairs: Sequence[Pair], measured: pd.DataFrame) -> list[Pai
     return labelled
 
 
+def right_choices(labelled: Sequence[Pair], compared: dict[str, pd.DataFrame]) -> list[dict]:
+    """How often judges choose the clip that the world calls better, and what the last judge has above the first.
+
+    labelled: of `labelled_by_world`. compared: a judge's name -> its table of `comparing.compare_pairs`, in which there
+    may be other pairs, too. Where a judge is undecided, or its answers cannot be read, a pair counts half. Each prompt
+    counts once, and intervals (95 %) are over prompts.
+
+    Returns:
+        Rows of judge, value (in [0, 1]; 0.5 is chance), low, high, n (prompts), pairs, unparsed (pairs without a
+        readable answer to one of the orders). The last row, "LAST - FIRST", is the difference, prompt by prompt.
+
+    Raises:
+        ValueError: a judge that did not compare one of the pairs.
+    """
+    wanted = pd.DataFrame({"name": [pair.name for pair in labelled], "truth": [pair.preference for pair in labelled]})
+    right, rows = {}, []
+    for judge, table in compared.items():
+        asked = wanted.merge(table[["name", "difference"]], on="name", how="left", indicator=True)
+        if (asked["_merge"] != "both").any():
+            raise ValueError(f"{judge} did not compare {asked.loc[asked['_merge'] != 'both', 'name'].iloc[0]}")
+        margin = asked["difference"].astype(float)
+        toward = np.sign(margin.fillna(0)) * np.where(asked["truth"] == "first", 1, -1)
+        right[judge] = (0.5 + toward / 2).groupby(asked["name"].str.rpartition("/")[0]).mean()
+        rows.append(_row_of_mean(judge, right[judge]) | {"pairs": len(asked), "unparsed": int(margin.isna().sum())})
+    first, last = next(iter(right)), list(right)[-1]
+    gain = _row_of_mean(f"{last} - {first}", right[last] - right[first])
+    return [*rows, gain | {"pairs": len(wanted), "unparsed": max(row["unparsed"] for row in rows)}]
+
+
+def _row_of_mean(judge: str, values: pd.Series) -> dict:
+    found = mean(values)
+    return {"judge": judge, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
 def measure_generators(measured: dict[str, pd.DataFrame]) -> list[dict]:
     """Mean of each measure for each generator: model, measure, value, low, high, n.
 
