@@ -111,7 +111,7 @@ def test_the_telling_pair_is_the_first_on_which_the_whole_method_alone_is_right(
 
 def test_clips_of_prompts_names_what_is_missing(tmp_path):
     (tmp_path / "base").mkdir()
-    (tmp_path / "prompts.csv").write_text("file,prompt\na.mp4,a ball\nb.mp4,a cat\n")
+    (tmp_path / "prompts.csv").write_text("file,prompt\na.mp4,a ball\na_1.mp4,a ball\nb.mp4,a cat\n")
     (tmp_path / "base" / "a.mp4").write_bytes(b"")
     found = clips_of_prompts(tmp_path, ["base"], 1)
     assert found.to_dict("records") == [{"model": "base", "file": "a.mp4", "prompt": "a ball"}]

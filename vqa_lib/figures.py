@@ -138,6 +138,7 @@ def draw_responses(frames: list[np.ndarray], responses: pd.DataFrame, title: str
         axis.text(0, 1, said.replace("$", r"\$"), fontsize=8, va="top", transform=axis.transAxes)
         axis.axis("off")
     figure.suptitle(title.replace("$", r"\$"), fontsize=10)
+    figure.subplots_adjust(top=0.92 - 0.04 * title.count("\n"))
     return figure
 
 

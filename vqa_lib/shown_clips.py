@@ -79,7 +79,7 @@ def _said(run: RunFolder, pairs: Sequence[Pair]) -> list[dict]:
 
 
 def clips_of_prompts(folder: str | Path, models: Sequence[str], prompts: int) -> pd.DataFrame:
-    """The clips that each generator made of the first prompts, one prompt after the other.
+    """The first clip that each generator made of each of the first prompts, one prompt after the other.
 
     folder: holds prompts.csv (columns file, prompt) and a folder a model with these files.
 
@@ -93,7 +93,7 @@ def clips_of_prompts(folder: str | Path, models: Sequence[str], prompts: int) ->
         raise ValueError(f"{Path(folder) / 'prompts.csv'}: no column {' and '.join(sorted(missing))}")
     rows = [
         {"model": model, "file": row.file, "prompt": row.prompt}
-        for row in listed.head(prompts).itertuples()
+        for row in listed.drop_duplicates("prompt").head(prompts).itertuples()
         for model in models
     ]
     for row in rows:
