@@ -162,8 +162,32 @@ def test_questions_of_yes_or_no(model, videos, frame_cache, tmp_path, say):
     (row,) = tables.measure_answers(table, "m", resamples=20)
     assert (row["value"], row["n"], row["unparsed"], row["dataset"]) == (0.5, 2, 1, "own/test")
     choice = Question("c", videos[0].path, "video", "Which?", ("a", "b"), "A", "own", "test")
-    with pytest.raises(ValueError, match="own/c: a question of yes or no"):
+    with pytest.raises(ValueError, match=r"own/c: the question needs a prompt with \{options\}"):
         answer_questions(*model, [choice], prompt, POLICY, frame_cache, tmp_path / "b.jsonl")
+    with pytest.raises(ValueError, match="own/0: the question needs a prompt of yes or no"):
+        answer_questions(*model, asked, "vqathinker/choice", POLICY, frame_cache, tmp_path / "b.jsonl")
+    with pytest.raises(ValueError, match=r"own/0: a question needs a prompt with \{question\}"):
+        answer_questions(*model, asked, "vqathinker", POLICY, frame_cache, tmp_path / "b.jsonl")
+
+
+def test_questions_with_options_about_one_clip_or_two(model, videos, frame_cache, tmp_path, say):
+    options = ("Bad", "Fair", "Good")
+    asked = [
+        Question("1", videos[0].path, "video", "How is it?", options, "B", "own", "dev", "global"),
+        Question("2", videos[1].path, "video", "Which?", options[:2], "A", "own", "dev", "pair", second=videos[0].path),
+        Question("3", videos[2].path, "video", "How is it?", options, None, "own", "dev", "global"),
+    ]
+    seen = say(lambda number, sample: "<answer>c.</answer>")
+    table = answer_questions(*model, asked, "vqathinker/choice", POLICY, frame_cache, tmp_path / "a.jsonl")
+    shown = [model[1].tokenizer.decode(prompt.ids) for prompts in seen for prompt in prompts]
+    assert sum("How is it?\nA. Bad\nB. Fair\nC. Good\nReason" in text for text in shown) == 2
+    assert sum("Which?\nA. Bad\nB. Fair\nReason" in text for text in shown) == 1
+    assert sorted(len(prompt.visuals) for prompts in seen for prompt in prompts) == [1, 1, 2]
+    assert table["answer"].fillna("-").tolist() == ["C", "-", "C"]  # there is no C among two options
+    rows = tables.measure_answers(table, "m", by="category", resamples=20)
+    found = {row["dataset"]: (row["value"], row["n"], row["unparsed"]) for row in rows}
+    assert found["own/dev/global"] == (0, 1, 0)  # the question without a published answer is left out
+    assert found["own/dev/overall"] == (0, 1, 1)
 
 
 def test_order_bias_and_ties_are_measured():

@@ -81,6 +81,11 @@ TEXTS = {
         "Rate the quality of the video from 1 to 5, with two decimals. "
         "Give only the score, in <answer> </answer>, such as <answer>3.27</answer>."
     ),
+    "vqathinker/yes_no": "{question} Reason in <think> </think>, then answer Yes or No in <answer> </answer>.",
+    "vqathinker/choice": (
+        "{question}\n{options}\nReason in <think> </think>, then give the letter of the best answer in "
+        "<answer> </answer>, such as <answer>A</answer>."
+    ),
     "finger": (
         "{question} Reason in <reason> </reason>, then answer Yes or No in <answer> </answer>. "
         "The words Yes and No may stand in the answer only."
@@ -122,7 +127,7 @@ class TestPrompts:
         if prompt.scale:
             assert f"from {prompt.scale.low:g} to {prompt.scale.high:g}" in prompt.text
             assert all(f'"{dimension}"' in prompt.text for dimension in prompt.dimensions)
-        assert all(choice in prompt.text for choice in prompt.choices)
+        assert "{options}" in prompt.text or all(choice in prompt.text for choice in prompt.choices)
         assert prompt.key is None or f'"{prompt.key}"' in prompt.text
 
     @pytest.mark.parametrize("name", sorted(PROMPTS))

@@ -1,4 +1,4 @@
-"""Compare pairs of clips, and answer questions of yes or no; interrupted, it goes on where it stopped.
+"""Compare pairs of clips, and answer questions; interrupted, it goes on where it stopped.
 
 A pair is asked about in both orders, since a judge that prefers whatever it sees first would else look undecided or
 right by chance: how often the two orders disagree is measured beside how often the judge is right.
@@ -14,7 +14,7 @@ from vqa_lib.answering import ask_all, claim, deciding, with_model
 from vqa_lib.answers import parse_choice
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
-from vqa_lib.predictions import SIDES, rows_of
+from vqa_lib.predictions import SIDES, identity, rows_of
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.questions import filled
 from vqa_lib.records import Pair, Question
@@ -147,32 +147,35 @@ def answer_questions(
     max_completion: int = 768,
     settings: dict | None = None,
 ) -> pd.DataFrame:
-    """The model's greedy answer to every question of yes or no.
+    """The model's greedy answer to every question: of yes or no, or with options, about one clip or two.
 
     Returns:
-        One row a question in the order given: dataset, split, name, true_answer and answer ("yes" or "no"; None where
-        it is unreadable, or not published), response.
+        One row a question in the order given: dataset, split, name, category and dimension (None where not published),
+        true_answer and answer ("yes" or "no", or the letter of an option; None where it is unreadable, or not
+        published), response.
 
     Raises:
-        ValueError: the output file belongs to other settings; a question has options, or the prompt takes none.
+        ValueError: the output file belongs to other settings; the prompt takes no questions, or none of this kind.
     """
     asked = PROMPTS[prompt]
-    texts = {(each.dataset, each.split, each.name): filled(asked, each).text for each in questions}
+    prompts = {identity(each): filled(asked, each) for each in questions}
     output = claim(output, deciding(asked.text, policy, 0, max_completion, None, None, settings))
 
     def encoded(question: Question) -> list:
         frames = [(cache.get(path, question.kind, policy), question.kind) for path in question.paths]
-        return [encode(processor, frames, texts[question.dataset, question.split, question.name])]
+        return [encode(processor, frames, prompts[identity(question)].text)]
 
     def row(question: Question, responses: list[list[str]]) -> dict:
         ((response,),) = responses
-        answer = parse_choice(response, asked.choices)
+        answer = parse_choice(response, prompts[identity(question)].choices)
         return {
             "dataset": question.dataset,
             "split": question.split,
             "name": question.name,
+            "category": question.category,
+            "dimension": question.dimension,
             "true_answer": question.answer,
-            "answer": None if answer is None else answer.lower(),
+            "answer": answer if answer is None or question.options else answer.lower(),
             "response": response,
         }
 

@@ -153,6 +153,15 @@ PROMPTS = {
     "vqathinker/no_reasoning": Prompt(
         FIVE + "Give only the score, in <answer> </answer>, such as <answer>3.27</answer>.", Scale(1, 5)
     ),
+    # Understanding (its Tables 2 and 3). The paper prints no question; descriptions are the reasoning of "vqathinker".
+    "vqathinker/yes_no": Prompt(
+        "{question} Reason in <think> </think>, then answer Yes or No in <answer> </answer>.", choices=YES_NO
+    ),
+    "vqathinker/choice": Prompt(
+        "{question}\n{options}\nReason in <think> </think>, then give the letter of the best answer in "
+        "<answer> </answer>, such as <answer>A</answer>.",
+        choices=("A", "B", "C", "D"),  # as many as there are options, once they are filled in
+    ),
     "finger": Prompt(
         "{question} Reason in <reason> </reason>, then answer Yes or No in <answer> </answer>. "
         "The words Yes and No may stand in the answer only.",

@@ -3,6 +3,8 @@
 Training and scoring ask in the same words because both ask here.
 """
 
+from dataclasses import replace
+
 from vqa_lib.prompts import Prompt
 from vqa_lib.records import Pair, Question, ScoredClip, rescale
 
@@ -11,6 +13,8 @@ ANSWER_NAMES = {"alignment": "consistency"}  # published dimension -> the key of
 
 def filled(prompt: Prompt, record: ScoredClip | Pair | Question) -> Prompt:
     """A prompt with the words of a record: its question, and the text that its video was generated from.
+
+    Options of a question are lettered lines, and the letters are what can be chosen.
 
     Raises:
         ValueError: the prompt needs a text that is not published, or asks for something else than the record has.
@@ -21,8 +25,15 @@ def filled(prompt: Prompt, record: ScoredClip | Pair | Question) -> Prompt:
     """
     where = f"{record.dataset}/{record.name}"
     if isinstance(record, Question):
-        if "{question}" not in prompt.text or record.options:
-            raise ValueError(f"{where}: a question of yes or no needs a prompt with {{question}}, and has no options")
+        if "{question}" not in prompt.text:
+            raise ValueError(f"{where}: a question needs a prompt with {{question}}")
+        if bool(record.options) != ("{options}" in prompt.text):
+            needs = "a prompt with {options}" if record.options else "a prompt of yes or no, without {options}"
+            raise ValueError(f"{where}: the question needs {needs}")
+        if record.options:
+            lettered = zip(record.letters, record.options, strict=True)
+            options = "\n".join(f"{letter}. {option}" for letter, option in lettered)
+            prompt = replace(prompt.fill(options=options), choices=record.letters)
         return prompt.fill(question=record.question)
     if isinstance(record, Pair) and not prompt.choices:
         raise ValueError(f"{where}: a pair needs a prompt for a choice")

@@ -124,16 +124,23 @@ def measure_pairs(compared: pd.DataFrame, model: str, resamples: int = 1000) -> 
     return rows
 
 
-def measure_answers(answered: pd.DataFrame, model: str, resamples: int = 1000) -> list[dict]:
+def measure_answers(answered: pd.DataFrame, model: str, by: str | None = None, resamples: int = 1000) -> list[dict]:
     """Accuracy from a table of `comparing.answer_questions`, one row a data set; columns as of `measure`.
 
-    Questions without a published answer are left out.
+    Questions without a published answer are left out. by: a column, "category" or "dimension"; then there is a row for
+    each of its values ("name/split/value"), and one for all questions ("name/split/overall").
     """
     rows = []
     for (dataset, split), part in answered[answered["true_answer"].notna()].groupby(["dataset", "split"], sort=False):
-        answers = _texts(part["answer"])
-        found = accuracy(answers, part["true_answer"].tolist(), resamples=resamples)
-        rows.append(_measured(model, f"{dataset}/{split}", ("accuracy", found), answers.count(None)))
+        where = f"{dataset}/{split}"
+        parts = {where: part}
+        if by is not None:
+            parts = {f"{where}/{value}": each for value, each in part.groupby(by, sort=False)}
+            parts[f"{where}/overall"] = part
+        for name, each in parts.items():
+            answers = _texts(each["answer"])
+            found = accuracy(answers, each["true_answer"].tolist(), resamples=resamples)
+            rows.append(_measured(model, name, ("accuracy", found), answers.count(None)))
     return rows
 
 
