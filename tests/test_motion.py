@@ -9,7 +9,7 @@ from test_grpo import SMALL, train, weights
 
 from vqa_lib.datasets import load_clips
 from vqa_lib.models import motion
-from vqa_lib.models.families import core, encode, encode_clips, has_motion
+from vqa_lib.models.families import core, encode, encode_clips, has_motion, without_pixels
 from vqa_lib.models.loading import load_model, lora_config
 from vqa_lib.models.packing import completion_log_probs
 from vqa_lib.models.slowfast import pool, slow_places
@@ -198,14 +198,26 @@ def test_grpo(tiny_motion_folder, miniature, frame_cache, tmp_path, monkeypatch,
     assert sum(counted) <= 4 + 2 * 2  # every clip once, and its perturbed copy of each step
 
 
-def test_sft(tiny_motion_folder, miniature, frame_cache, tmp_path):
+@pytest.mark.parametrize("train_vision", [True, False])  # a frozen tower's clips are kept without their pixels
+def test_sft(tiny_motion_folder, miniature, frame_cache, tmp_path, train_vision):
     clips = load_clips("lsvq", miniature / "lsvq", "train")[:4]
-    settings = SFTSettings(steps=2, queries=2, learning_rate=1e-3, dtype="float32")
+    settings = SFTSettings(steps=4, queries=2, learning_rate=1e-3, dtype="float32", train_vision=train_vision)
     folder = train_sft(tiny_motion_folder, clips, RECIPES["vqathinker/sft"], settings, POLICY, tmp_path, frame_cache)
     made, start = weights(folder), weights(tiny_motion_folder)
     changed = {name for name in made if not torch.equal(made[name], start[name])}
     assert any("motion_projector" in name for name in changed)
     assert not any("motion_tower" in name for name in changed)
+    assert train_vision == any("vision_tower" in name for name in changed)
+
+
+def test_a_clip_kept_without_its_pixels_is_the_same_to_the_model(loaded, prompt):
+    model, _ = loaded
+    kept = replace(prompt, visuals=tuple(without_pixels(model, visual) for visual in prompt.visuals))
+    assert all(visual.pixels.numel() == 0 for visual in kept.visuals)
+    features = encode_clips(model, [prompt])
+    assert torch.equal(log_probs(model, kept, features), log_probs(model, prompt, features))
+    both = completion_log_probs(model, [prompt, kept], [0, 1], ANSWER * 2, features * 2)[0]
+    torch.testing.assert_close(both[0], both[1])
 
 
 @pytest.mark.parametrize(("recipe", "fixture", "message"), [

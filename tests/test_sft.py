@@ -84,6 +84,7 @@ def test_a_true_response_is_read_as_the_truth(name):
     """Of every prompt but those that ask for no tags, which no parser reads."""
     prompt = PROMPTS[name]
     record = ASKED if "{question}" in prompt.text else PAIR if prompt.choices else THREE if prompt.dimensions else CLIP
+    record = replace(ASKED, options=("sharp", "blurred"), answer="B") if "{options}" in prompt.text else record
     text = true_response(record, prompt, "sharp" if prompt.reasoning else None)
     if name == "finger/answer":
         assert text == "No"

@@ -12,13 +12,15 @@ class Visual:
 
     pixels: (patches, 1176) for Qwen, (frames, 3, height, width) for InternVL. grid: (1, 3) time, height, width in
     patches; None for InternVL. seconds_per_grid: seconds between temporal patches (0 for an image), so that mRoPE
-    positions follow real time.
+    positions follow real time. motion: (tokens, features) of SlowFast where they were computed before the pixels were
+    let go, see `families.without_pixels`.
     """
 
     kind: str
     pixels: torch.Tensor
     grid: torch.Tensor | None = None
     seconds_per_grid: float = 0.0
+    motion: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

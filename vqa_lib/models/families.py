@@ -83,6 +83,11 @@ def encode_clips(model, prompts: Sequence[EncodedPrompt]) -> list[tuple[torch.Te
     return [tuple(next(features) for _ in prompt.visuals) for prompt in prompts]
 
 
+def without_pixels(model, visual: Visual) -> Visual:
+    """An encoded visual, to be kept without its pixels: whatever else a forward asks of them is computed now."""
+    return family(whole(model)).without_pixels(core(model), visual)
+
+
 def visual_inputs(model, prompts: Sequence[EncodedPrompt], features=None) -> dict:
     """The model's keyword arguments for what prompts show: encoded visuals, or pixels for it to encode with gradient.
 

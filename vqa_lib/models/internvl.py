@@ -4,6 +4,7 @@ With VQAThinker's motion branch (`motion`) a video has one more line, and its mo
 """
 
 import re
+from dataclasses import replace
 
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -56,13 +57,25 @@ def visual_inputs(network, visuals: list[Visual], features: list[torch.Tensor] |
     if not visuals:
         return {}
     inputs = {}
-    videos = [visual.pixels for visual in visuals if visual.kind == "video"]
+    videos = [visual for visual in visuals if visual.kind == "video"]
     if videos and isinstance(network, InternVLMotionModel):
-        inputs["motion_features"] = network.motion_of(videos)
+        inputs["motion_features"] = _motion(network, videos)
     if features is None:
         return inputs | {"pixel_values": torch.cat([visual.pixels for visual in visuals]).to(dtype)}
     seen = BaseModelOutputWithPooling(pooler_output=torch.cat(features)[:, None])
     return inputs | {"mm_encoder_outputs": {"image": seen}}
+
+
+def without_pixels(network, visual: Visual) -> Visual:
+    moves = visual.kind == "video" and isinstance(network, InternVLMotionModel)
+    motion = _motion(network, [visual]).clone() if moves else None
+    return replace(visual, pixels=visual.pixels[:0].clone(), motion=motion)
+
+
+def _motion(network: InternVLMotionModel, videos: list[Visual]) -> torch.Tensor:
+    if all(visual.motion is None for visual in videos):
+        return network.motion_of([visual.pixels for visual in videos])
+    return torch.cat([_motion(network, [each]) if each.motion is None else each.motion for each in videos])
 
 
 def prompt_positions(network, prompt: EncodedPrompt) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Qwen2.5-VL: pixels in patches, temporal patches of two frames, positions in time, height and width (mRoPE)."""
 
+from dataclasses import replace
+
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -86,6 +88,10 @@ def grids(visuals: list[Visual]) -> dict:
         arguments["video_grid_thw"] = torch.cat([visual.grid for visual in videos])
         arguments["second_per_grid_ts"] = torch.tensor([visual.seconds_per_grid for visual in videos])
     return arguments
+
+
+def without_pixels(network, visual: Visual) -> Visual:
+    return replace(visual, pixels=visual.pixels[:0].clone())
 
 
 def prompt_positions(network, prompt: EncodedPrompt) -> torch.Tensor:

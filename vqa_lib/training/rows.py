@@ -48,7 +48,7 @@ def reward_columns(record: ScoredClip | Pair | Question, prompt: Prompt) -> dict
     if isinstance(record, Pair):
         right = prompt.choices[("first", "second").index(record.preference)]
     else:
-        right = next(choice for choice in prompt.choices if choice.lower() == record.answer)
+        right = next(choice for choice in prompt.choices if choice.lower() == record.answer.lower())
     return columns | {"choice": right, "choices": list(prompt.choices)}
 
 

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.dialogue import EncodedPrompt
-from vqa_lib.models.families import encode, encode_clips, freeze_vision, vision_modules
+from vqa_lib.models.families import encode, encode_clips, freeze_vision, vision_modules, without_pixels
 from vqa_lib.models.loading import lora_config
 from vqa_lib.models.packing import completion_log_probs
 from vqa_lib.recipes import Recipe
@@ -117,7 +117,7 @@ class VideoSFTTrainer(HalvesPieces, Trainer):
         with torch.no_grad(), self.accelerator.autocast():
             (features,) = encode_clips(self.model, [prompt])
         # What is kept has no pixels: nothing asks for them again. A copy, because a view would keep them alive.
-        visuals = tuple(replace(visual, pixels=visual.pixels[:0].clone()) for visual in prompt.visuals)
+        visuals = tuple(without_pixels(self.model, visual) for visual in prompt.visuals)
         example = replace(example, prompt=replace(prompt, visuals=visuals), features=features)
         size = sum(part.numel() * part.element_size() for part in features)
         if self.kept_bytes + size <= KEPT_BYTES:
