@@ -13,6 +13,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from vqa_lib.chat import ChatModel
 from vqa_lib.datasets.finevd import ATTRIBUTES
+from vqa_lib.predictions import answer_row
 from vqa_lib.records import Question
 
 Judge = Callable[[Sequence[str]], list[dict[str, bool] | None]]
@@ -156,18 +157,8 @@ def attribute(questions: Sequence[Question], descriptions: Mapping[str, str | No
     rows = []
     for question in questions:
         found = mentions.get(question.path.name)
-        rows.append(
-            {
-                "dataset": question.dataset,
-                "split": question.split,
-                "name": question.name,
-                "category": question.category,
-                "dimension": question.dimension,
-                "true_answer": question.answer,
-                "answer": None if found is None else "yes" if found[question.dimension] else "no",
-                "response": descriptions[question.path.name],
-            }
-        )
+        answer = None if found is None else "yes" if found[question.dimension] else "no"
+        rows.append(answer_row(question, answer, descriptions[question.path.name]))
     return pd.DataFrame(rows)
 
 

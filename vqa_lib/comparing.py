@@ -14,7 +14,7 @@ from vqa_lib.answering import ask_all, claim, deciding, with_model
 from vqa_lib.answers import parse_choice
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
-from vqa_lib.predictions import SIDES, identity, rows_of
+from vqa_lib.predictions import SIDES, answer_row, identity, rows_of
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.questions import filled
 from vqa_lib.records import Pair, Question
@@ -168,16 +168,8 @@ def answer_questions(
     def row(question: Question, responses: list[list[str]]) -> dict:
         ((response,),) = responses
         answer = parse_choice(response, prompts[identity(question)].choices)
-        return {
-            "dataset": question.dataset,
-            "split": question.split,
-            "name": question.name,
-            "category": question.category,
-            "dimension": question.dimension,
-            "true_answer": question.answer,
-            "answer": answer if answer is None or question.options else answer.lower(),
-            "response": response,
-        }
+        spelt = answer if answer is None or question.options else answer.lower()
+        return answer_row(question, spelt, response)
 
     ask_all(model, processor, questions, output, encoded, row, batch_size, max_completion, label="answering")
     return pd.DataFrame(rows_of(output, questions))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqa_lib.records import Record
+from vqa_lib.records import Question, Record
 
 SIDES = ("first", "second")  # of a pair's two clips, as answers name them
 
@@ -45,3 +45,17 @@ def predictions_table(path: str | Path, clips: Sequence[Record] | None = None) -
 def identity(record: Record) -> tuple[str, str, str]:
     """What a record is known by in a predictions file."""
     return record.dataset, record.split, record.name
+
+
+def answer_row(question: Question, answer: str | None, response: str | None) -> dict:
+    """What is kept of an answered question; answer: as the question's true one is spelt, None where unreadable."""
+    return {
+        "dataset": question.dataset,
+        "split": question.split,
+        "name": question.name,
+        "category": question.category,
+        "dimension": question.dimension,
+        "true_answer": question.answer,
+        "answer": answer,
+        "response": response,
+    }
