@@ -16,6 +16,7 @@ from vqa_lib.datasets.videofeedback import DIMENSIONS
 from vqa_lib.miniature import MINIATURES, write_miniature
 from vqa_lib.miniature.distortions import FRAMES
 from vqa_lib.miniature.entity_questions import entity_questions
+from vqa_lib.miniature.finger import QUESTIONS
 from vqa_lib.miniature.generated_clips import (
     BAD,
     BLOCK,
@@ -28,6 +29,7 @@ from vqa_lib.miniature.generated_clips import (
     preference,
 )
 from vqa_lib.miniature.generated_prompts import COLOURS, DIRECTIONS, WorldPrompt, world_prompts
+from vqa_lib.rewards import reason_format_reward
 from vqa_lib.video import FramePolicy, read_video
 
 
@@ -328,11 +330,15 @@ class TestEntityQuestions:
     def test_every_dimension_is_asked_for_and_against(self, clips):
         for clip in clips:
             questions = entity_questions(clip)
-            assert Counter((each.dimension, each.polarity) for each in questions) == Counter(
+            assert {(each.dimension, each.polarity) for each in questions} == {
                 (dimension, polarity) for dimension in DIMENSIONS for polarity in ("positive", "negative")
-            )
-            assert len({each.question for each in questions}) == len(questions)
+            } - {("text-to-video alignment", "negative")}
+            assert len({each.question for each in questions}) == len(questions) == QUESTIONS
             assert all(each.reason and each.entity in clip.prompt.text for each in questions)
+
+    def test_reasons_leave_yes_and_no_to_the_answer(self, clips):
+        said = [f"<reason> {each.reason} </reason> <answer> Yes </answer>" for each in entity_questions(clips[0])]
+        assert reason_format_reward(said) == [1.0] * QUESTIONS
 
     def test_a_perfect_clip_has_every_answer_in_its_favour(self):
         clip = draw_generated(SOURCES["generated_real"], 0, 0)
@@ -344,10 +350,12 @@ class TestEntityQuestions:
         flaws = {"blur": 1.0, "noise": 1.0, "shuffling": 1.0}
         faults = {"flicker": 1.0, "deformation": 1.0, "colour change": 1.0}
         hopeless = replace(clips[0], prompt=prompt, shown=shown, speed=0.4, strengths=flaws, faults=faults)
-        against = [(each.answer == "no") == (each.polarity == "positive") for each in entity_questions(hopeless)]
-        assert against[:8] == [True] * 8
-        still = replace(hopeless, speed=0.0)
-        assert [each.answer for each in entity_questions(still)][-2:] == ["no", "yes"]
+        answers = {each.question: each for each in entity_questions(hopeless)}
+        still = answers.pop("Does the circle stand still?")
+        assert all((each.answer == "no") == (each.polarity == "positive") for each in answers.values())
+        assert still.answer == "no"
+        standing = {each.question: each.answer for each in entity_questions(replace(hopeless, speed=0.0))}
+        assert standing["Does the circle stand still?"] == "yes" and standing["Does the circle move left?"] == "no"
 
 
 def test_every_set_has_a_miniature():

@@ -91,6 +91,18 @@ TEXTS = {
         "The words Yes and No may stand in the answer only."
     ),
     "finger/answer": "{question} Answer Yes or No.",
+    "finger/overall_level": (
+        'The video was generated from the text "{text}". Rate it as a whole from 1 to 4: 1 is bad, flawed throughout, '
+        "2 is poor, with clear flaws, 3 is good, with slight flaws, 4 is without flaws. Consider visual quality, "
+        "temporal consistency, dynamic degree, alignment with the text and factual consistency. "
+        "Give only the rating, in <answer> </answer>, such as <answer>3</answer>."
+    ),
+    "finger/dimension_level": (
+        'The video was generated from the text "{text}". Rate each of five dimensions from 1 to 4: 1 is bad, flawed '
+        "throughout, 2 is poor, with clear flaws, 3 is good, with slight flaws, 4 is without flaws. Give only the "
+        'ratings, in <answer> </answer>, such as <answer>{"visual quality": 2, "temporal consistency": 3, '
+        '"dynamic degree": 4, "text-to-video alignment": 1, "factual consistency": 3}</answer>.'
+    ),
     "q_insight": (
         "Rate the quality of the video from 1 to 5, with two decimals. "
         "Reason in <think> </think>, then give the score as JSON in <answer> </answer>, such as "

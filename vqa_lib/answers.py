@@ -63,7 +63,7 @@ def answer_text(text: str) -> str | None:
 
 
 def reasoning_text(text: str) -> str | None:
-    """What the last complete `<think>...</think>` holds; None where there is none.
+    """What the last complete `<think>...</think>` holds, or FingER's `<reason>...</reason>`; None where there is none.
 
     **Source**: ours.
 
@@ -71,7 +71,8 @@ def reasoning_text(text: str) -> str | None:
         >>> reasoning_text("<think>good</think><answer>72.5</answer>")
         'good'
     """
-    return _last_tag(text, "think")
+    thought = _last_tag(text, "think")
+    return _last_tag(text, "reason") if thought is None else thought
 
 
 def _number(score: re.Match, scale: Scale) -> float | None:

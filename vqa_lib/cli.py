@@ -214,6 +214,84 @@ def score(
         typer.echo(f"scores: {out}")
 
 
+@app.command()
+@user_errors()
+def questions(
+    prompts: Annotated[Path, typer.Argument(metavar="PROMPTS", help="A CSV with a column prompt, or .txt with lines.")],
+    out: Annotated[Path, typer.Option(help="The questions, one JSON object a line; a person may correct them.")],
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Who writes: grammar (the embedded one), chat (the endpoint of OPENAI_BASE_URL and VQA_CHAT_MODEL), "
+            "or a chat model's folder or hub id."
+        ),
+    ] = "grammar",
+    dtype: Annotated[str, typer.Option(help="Of a chat model in a folder: float32, bfloat16 or float16.")] = "float32",
+) -> None:
+    """Write FingER's entity-level questions about text-to-video prompts, and say what was refused and why."""
+    from vqa_lib.entity_grammar import ask_grammar
+    from vqa_lib.paths import cache
+    from vqa_lib.score_files import check_output
+    from vqa_lib.written_questions import REPLY_TOKENS, ask_for_questions, read_prompts, write_questions
+
+    check_output(out)
+    texts = read_prompts(prompts)
+    if by == "grammar":
+        written, report = ask_grammar(texts)
+    else:
+        kept = cache().parent / "chat"
+        if by == "chat":
+            from vqa_lib.chat import ChatModel
+
+            writer = ChatModel.from_environment(kept, max_tokens=REPLY_TOKENS, timeout=300.0)
+        else:
+            from vqa_lib.local_chat import LocalChat
+
+            writer = LocalChat(by, kept, dtype, REPLY_TOKENS)
+        written, report = ask_for_questions(texts, writer.ask)
+    typer.echo("\n".join(report.lines()))
+    if not written:
+        typer.echo(f"error: no question was written; {out} is left as it was", err=True)
+        raise typer.Exit(1)
+    write_questions(out, written)
+    typer.echo(f"questions: {out}")
+
+
+@app.command()
+@user_errors()
+def ask(
+    video: Annotated[Path, typer.Argument(help="A video that was generated from a text.")],
+    prompt: Annotated[str, typer.Option(help="That text.")],
+    model: Annotated[str, typer.Option(help="A model folder or a hub id.")],
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="A file of `vqa questions`; those about the prompt are asked. Else: the grammar's."),
+    ] = None,
+    reasons: Annotated[bool, typer.Option(help="Let the model reason before each answer.")] = True,
+    html: Annotated[Path | None, typer.Option(help="Also a page with frames, questions and bars.")] = None,
+    fps: Annotated[float, typer.Option(min=0.01, help="Frames a second, 16 frames at most.")] = 2.0,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Larger frames are shrunk to so many pixels.")] = 448 * 448,
+    max_completion: Annotated[int, typer.Option(min=1, help="Tokens a response may have.")] = 512,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+) -> None:
+    """Ask FingER's questions about a video: the tree of answers with probabilities, reasons and scores."""
+    from vqa_lib.entity_report import ask_video, html_page, questions_about, tree_lines
+    from vqa_lib.score_files import check_output
+    from vqa_lib.video import FramePolicy, read_frames
+
+    if html:
+        check_output(html, "--html")
+    about = questions_about(video, prompt, questions)
+    frames = read_frames(video, "video", FramePolicy(count=None, fps=fps, max_pixels=max_pixels))
+    from vqa_lib.models.loading import load_model
+
+    table = ask_video(*load_model(model, dtype), frames, about, reasons, max_completion)
+    typer.echo("\n".join(tree_lines(table)))
+    if html:
+        html.write_text(html_page(table, frames.pixels, model), encoding="utf-8")
+        typer.echo(f"page: {html}")
+
+
 ModelFolder = Annotated[Path, typer.Argument(help="A new or empty folder.")]
 InternVL = Annotated[str, typer.Argument(help="OpenGVLab/InternVL3-8B-hf, or a folder of that format.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]

@@ -70,7 +70,7 @@ def dimension_score(entity_scores: Sequence[float], mean: bool = False) -> float
     """
     if len(entity_scores) == 0:
         raise ValueError("a dimension without questions has no score")
-    total = float(np.sum(entity_scores))
+    total = float(np.asarray(entity_scores).sum())  # a pandas column would pass over what is undefined
     return total / len(entity_scores) if mean else total
 
 
@@ -81,13 +81,14 @@ def overall_score(dimension_scores: Mapping[str, float], weights: Mapping[str, f
     unless given, as on MonetBench. They are made to sum to 1.
 
     Raises:
-        ValueError: no dimension, other dimensions than the weights have, or a weight that is not positive.
+        ValueError: no dimension, other dimensions than the weights have, a negative weight, or none above 0.
 
     Example:
         >>> overall_score({"temporal": 1.0, "factual": 0.0}, {"temporal": 3, "factual": 1})
         0.75
     """
     weights = dict.fromkeys(dimension_scores, 1.0) if weights is None else weights
-    if not dimension_scores or set(weights) != set(dimension_scores) or min(weights.values()) <= 0:
-        raise ValueError(f"dimensions {sorted(dimension_scores)} need one positive weight each, got {dict(weights)}")
+    fits = dimension_scores and set(weights) == set(dimension_scores)
+    if not fits or min(weights.values()) < 0 or not any(weights.values()):
+        raise ValueError(f"dimensions {sorted(dimension_scores)} need one weight each, got {dict(weights)}")
     return float(np.average(list(dimension_scores.values()), weights=[weights[name] for name in dimension_scores]))

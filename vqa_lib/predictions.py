@@ -59,3 +59,13 @@ def answer_row(question: Question, answer: str | None, response: str | None) -> 
         "answer": answer,
         "response": response,
     }
+
+
+def clip_of(question: Question) -> str:
+    """What the clip of a question is called: the question's name without its words, as FingER's reader makes names.
+
+    Example:
+        >>> clip_of(question)  # named "kling/00001: Is the cat sharp?"  # doctest: +SKIP
+        'kling/00001'
+    """
+    return question.name.removesuffix(f": {question.question}")

@@ -70,6 +70,14 @@ THREE = (
     'The video was generated from the text "{text}". '
     "Rate its spatial quality, its temporal quality and its consistency with the text, each from 0 to 100. "
 )
+FIVE_DIMENSIONS = (
+    "visual quality",
+    "temporal consistency",
+    "dynamic degree",
+    "text-to-video alignment",
+    "factual consistency",
+)
+LEVELS = "1 is bad, flawed throughout, 2 is poor, with clear flaws, 3 is good, with slight flaws, 4 is without flaws."
 WHICH = (
     'Both videos were generated from the text "{text}". Which one is better, the first, Video A, or the second, '
     "Video B? Consider visual quality, temporal consistency, dynamic degree and authenticity. "
@@ -168,6 +176,22 @@ PROMPTS = {
         choices=YES_NO,
     ),
     "finger/answer": Prompt("{question} Answer Yes or No.", choices=YES_NO),
+    # Its Table 1 rates whole videos, too, "accompanied by detailed evaluation criteria", which are not printed.
+    "finger/overall_level": Prompt(
+        'The video was generated from the text "{text}". Rate it as a whole from 1 to 4: '
+        + LEVELS
+        + " Consider visual "
+        "quality, temporal consistency, dynamic degree, alignment with the text and factual consistency. "
+        "Give only the rating, in <answer> </answer>, such as <answer>3</answer>.",
+        Scale(1, 4),
+    ),
+    "finger/dimension_level": Prompt(
+        'The video was generated from the text "{text}". Rate each of five dimensions from 1 to 4: ' + LEVELS + " Give "
+        'only the ratings, in <answer> </answer>, such as <answer>{"visual quality": 2, "temporal consistency": 3, '
+        '"dynamic degree": 4, "text-to-video alignment": 1, "factual consistency": 3}</answer>.',
+        Scale(1, 4),
+        dimensions=FIVE_DIMENSIONS,
+    ),
     "q_insight": Prompt(
         FIVE + "Reason in <think> </think>, then give the score as JSON in <answer> </answer>, such as "
         '<answer>{"rating": 3.42}</answer>.',

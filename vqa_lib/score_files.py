@@ -111,11 +111,11 @@ def write_rows(rows: Iterator[dict], output: Path) -> Iterator[dict]:
             yield row
 
 
-def check_output(output: Path) -> None:
-    """Raise ScoreError unless the CSV can be written, before anything is read or loaded."""
+def check_output(output: Path, option: str = "--out") -> None:
+    """Raise ScoreError unless the file of an option can be written, before anything is read or loaded."""
     if output.is_dir() or not output.parent.is_dir():
         expected = "a file, not a folder" if output.is_dir() else f"a file in a folder that exists, not {output.parent}"
-        raise ScoreError(f"--out {output}: expected {expected}")
+        raise ScoreError(f"{option} {output}: expected {expected}")
 
 
 def _article(kind: str) -> str:

@@ -1,8 +1,12 @@
-"""Questions about the entities of a prompt whose answers the world knows: two a dimension, one for, one against."""
+"""The embedded grammar's questions about a clip's prompt, with the answers and reasons that the world knows."""
 
 from dataclasses import dataclass
 
+from vqa_lib.entity_grammar import grammar_questions
 from vqa_lib.miniature.generated_clips import STILL, GeneratedClip
+from vqa_lib.written_questions import WrittenQuestion
+
+FAR = 0.6  # speed above which a shape travels clearly
 
 
 @dataclass(frozen=True)
@@ -18,66 +22,60 @@ class EntityQuestion:
 
 
 def entity_questions(clip: GeneratedClip) -> list[EntityQuestion]:
-    """Ten questions, two for each of FingER's five dimensions.
+    """Fourteen questions: ten about the shape, in all of FingER's five dimensions, and four about the ground.
+
+    Reasons hold no Yes and no No: in FingER these words stand in the answer only.
 
     Example:
         >>> {each.dimension for each in entity_questions(clip)}  # doctest: +SKIP
     """
-    asked, shown, levels = clip.prompt, clip.shown, {**clip.strengths, **clip.faults}
-    thing, ground = asked.shape, asked.background.removeprefix("a ")
-    unsharp = [name for name in ("blur", "downscaling") if name in levels]
-    seen = f"a {shown['colour']} {shown['shape']}"
+    questions = []
+    for asked in grammar_questions(clip.prompt.text):
+        yes, reason = _truth(clip, asked)
+        answer = "yes" if yes else "no"
+        questions.append(EntityQuestion(asked.entity, asked.dimension, asked.question, asked.polarity, answer, reason))
+    return questions
 
-    def ask(entity: str, dimension: str, question: str, polarity: str, yes: bool, reason: str) -> EntityQuestion:
-        return EntityQuestion(entity, dimension, question, polarity, "yes" if yes else "no", reason)
 
-    return [
-        ask(
-            *(thing, "visual quality", f"Is the outline of the {thing} sharp?", "positive", not unsharp),
-            f"The clip has {' and '.join(unsharp)}." if unsharp else "No blur and no coarse pixels are seen.",
-        ),
-        ask(
-            *(ground, "visual quality", f"Is the {ground} covered with noise?", "negative", "noise" in levels),
-            "Grains dance over the picture." if "noise" in levels else "The picture has no grain.",
-        ),
-        ask(
-            *(thing, "text-to-video alignment", f"Is there a {asked.colour} {thing} in the video?", "positive"),
-            clip.follows("shape") and clip.follows("colour"),
-            f"The video shows {seen}.",
-        ),
-        ask(
-            *(ground, "text-to-video alignment", f"Is the ground something other than {asked.background}?", "negative"),
-            not clip.follows("background"),
-            f"The ground is {shown['background']}.",
-        ),
-        ask(
-            *(thing, "temporal consistency", f"Does the {thing} keep its colour to the end?", "positive"),
-            "colour change" not in levels,
-            "The colour changes halfway." if "colour change" in levels else f"It stays {shown['colour']}.",
-        ),
-        ask(
-            *(ground, "temporal consistency", f"Does the light on the {ground} flicker?", "negative"),
-            "flicker" in levels,
-            "Bright and dark frames take turns." if "flicker" in levels else "The light is steady.",
-        ),
-        ask(
-            *(thing, "factual consistency", f"Does the {thing} keep its size, as a solid thing does?", "positive"),
-            "deformation" not in levels,
-            "It swells and shrinks." if "deformation" in levels else "Its size stays the same.",
-        ),
-        ask(
-            *(thing, "factual consistency", f"Does the {thing} jump to places where it cannot be yet?", "negative"),
-            "shuffling" in levels and clip.speed > STILL,
-            "Its frames are out of order." if "shuffling" in levels else "It goes its way in order.",
-        ),
-        ask(
-            *(thing, "dynamic degree", f"Does the {thing} travel far across the picture?", "positive"),
-            clip.speed > 0.6,
-            f"It crosses {round(60 * clip.speed)} hundredths of the picture.",
-        ),
-        ask(
-            *(thing, "dynamic degree", f"Does the {thing} stand still?", "negative"),
-            clip.speed <= STILL,
-            f"It crosses {round(60 * clip.speed)} hundredths of the picture.",
-        ),
-    ]
+def _truth(clip: GeneratedClip, asked: WrittenQuestion) -> tuple[bool, str]:
+    """Whether yes is right, and why."""
+    is_shape, levels, shown = asked.entity == clip.prompt.shape, {**clip.strengths, **clip.faults}, clip.shown
+    match asked.dimension, asked.polarity:
+        case "visual quality", "positive":
+            found = [name for name in ("blur", "downscaling") if name in levels]
+            return (
+                not found,
+                f"The clip has {' and '.join(found)}." if found else "It has neither blur nor coarse pixels.",
+            )
+        case "visual quality", "negative":
+            found = [name for name in ("noise", "compression") if name in levels]
+            return bool(found), f"The clip has {' and '.join(found)}." if found else "The picture is free of both."
+        case "text-to-video alignment", _ if " there " in asked.question:
+            if is_shape:
+                seen = f"The video shows a {shown['colour']} {shown['shape']}."
+                return clip.follows("shape") and clip.follows("colour"), seen
+            return clip.follows("background"), f"The ground is {shown['background']}."
+        case "text-to-video alignment", _:
+            moves = f"It moves {shown['direction']}." if clip.speed > STILL else "It stands still."
+            return clip.follows("direction"), moves
+        case "temporal consistency", "positive":
+            found = [name for name in ("colour change", "deformation") if name in levels]
+            return not found, f"The clip has {' and '.join(found)}." if found else f"It stays {shown['colour']}."
+        case "temporal consistency", "negative":
+            found = [name for name in ("flicker", "jitter") if name in levels]
+            return bool(found), f"The clip has {' and '.join(found)}." if found else "The light is steady."
+        case "factual consistency", "positive":
+            wrong = "deformation" in levels
+            return not wrong, "It swells and shrinks." if wrong else "Its size stays the same."
+        case "factual consistency", "negative":
+            wrong = "shuffling" in levels and clip.speed > STILL
+            return wrong, "Its frames are out of order." if wrong else "It goes its way in order."
+        case "dynamic degree", "positive":
+            return clip.speed > FAR, _crossing(clip)
+        case "dynamic degree", "negative":
+            return clip.speed <= STILL, _crossing(clip)
+    raise ValueError(f"the world knows no answer to {asked}")
+
+
+def _crossing(clip: GeneratedClip) -> str:
+    return f"It crosses {round(60 * clip.speed)} hundredths of the picture."

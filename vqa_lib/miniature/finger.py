@@ -7,7 +7,7 @@ from vqa_lib.miniature.entity_questions import entity_questions
 from vqa_lib.miniature.files import DrawGenerated, write_file, write_json_lines
 
 SOURCES_OF = {"train": "generated_train", "test": "generated_test"}
-QUESTIONS = 10  # of a clip
+QUESTIONS = 14  # of a clip
 
 
 def write_finger(root: Path, draw: DrawGenerated, counts: dict[str, int]) -> list[dict]:

@@ -58,9 +58,17 @@ def freeze_vision(model) -> None:
 
 def encode(processor, visuals: Sequence[tuple[Frames, str]], text: str) -> EncodedPrompt:
     """Encode (frames, "image" or "video") pairs and their question with the model's own processor and chat template."""
+    return encode_questions(processor, visuals, [text])[0]
+
+
+def encode_questions(processor, visuals: Sequence[tuple[Frames, str]], texts: Sequence[str]) -> list[EncodedPrompt]:
+    """Encode many questions about the same visuals, whose pixels are processed once and shared by all prompts."""
     kinds = [kind for _, kind in visuals]
-    dialogue = processor.apply_chat_template(messages(kinds, text), add_generation_prompt=True, tokenize=False)
-    return family(processor).encode(processor, dialogue, visuals)
+    dialogues = [
+        processor.apply_chat_template(messages(kinds, text), add_generation_prompt=True, tokenize=False)
+        for text in texts
+    ]
+    return family(processor).encode(processor, dialogues, visuals)
 
 
 def vision_token_ids(tokenizer) -> list[int]:

@@ -17,7 +17,22 @@ VISION_MODULES = ("vision_tower", "multi_modal_projector")
 FRAMES_A_PASS = 128  # of the vision tower without gradient; bounds its memory
 
 
-def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
+def see_squares(model, processor, image_size: int) -> None:
+    """Let a model see squares of another size; its tower interpolates its positions by itself.
+
+    Raises:
+        ValueError: a size that is no multiple of a token's side.
+    """
+    shrunk = round(1 / model.config.downsample_ratio)  # sides of patches in one of a token
+    side = model.config.vision_config.patch_size[0] * shrunk
+    if image_size < side or image_size % side:
+        raise ValueError(f"image_size must be a multiple of {side}, got {image_size}")
+    for part in (processor.image_processor, processor.video_processor):
+        part.size = {"height": image_size, "width": image_size}
+    processor.image_seq_length = (image_size // side) ** 2
+
+
+def encode(processor, dialogues: list[str], visuals) -> list[EncodedPrompt]:
     """Each video goes through the processor alone: in one call all would need the same number of frames.
 
     An image is one tile. The processor's default cuts large images into several, and a picture's quality would then
@@ -32,6 +47,10 @@ def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
             made = processor.video_processor([pixels], do_sample_frames=False, return_tensors="pt")
             values = made["pixel_values_videos"][0]
         shown.append(Visual(kind, values))
+    return [_with_words(processor, dialogue, tuple(shown)) for dialogue in dialogues]
+
+
+def _with_words(processor, dialogue: str, shown: tuple[Visual, ...]) -> EncodedPrompt:
     expanded = iter(
         processor.replace_image_token({"num_patches": [1]}, 0)
         if visual.kind == "image"
@@ -42,7 +61,7 @@ def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
     text = re.sub(processor.multimodal_pattern, lambda _: next(expanded), dialogue)
     ids = processor.tokenizer(text, return_tensors="pt")["input_ids"][0]
     places = [processor.image_token_id, *motion_ids(processor.tokenizer)]
-    return EncodedPrompt(ids, torch.isin(ids, torch.tensor(places)).long(), tuple(shown))
+    return EncodedPrompt(ids, torch.isin(ids, torch.tensor(places)).long(), shown)
 
 
 def encode_visuals(network, visuals: list[Visual]) -> list[torch.Tensor]:

@@ -25,7 +25,6 @@ from huggingface_hub import list_repo_files, snapshot_download  # noqa: E402
 from peft import LoraConfig, PeftModel  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig  # noqa: E402
 
-from vqa_lib.models import internvl  # noqa: E402
 from vqa_lib.models.families import family, has_motion  # noqa: E402
 
 # Adapters go into the language model only; a plain list of names would also match the vision tower's layers.
@@ -116,21 +115,11 @@ def load_model(
         raise ModelError(f"{path}: cannot be loaded as a model with its processor ({_first_line(error)})") from error
     processor.tokenizer.padding_side = "left"
     if image_size is not None:
-        _see(model, processor, image_size, path)
+        try:
+            family(processor).see_squares(model, processor, image_size)
+        except ValueError as error:
+            raise ModelError(f"{path}: {error}") from None
     return model, processor
-
-
-def _see(model, processor, image_size: int, path: str | Path) -> None:
-    """Let an InternVL see squares of another size; its tower interpolates its positions by itself."""
-    if family(processor) is not internvl:
-        raise ModelError(f"{path}: image_size is for InternVL; other models see frames in their own shape (max_pixels)")
-    shrunk = round(1 / model.config.downsample_ratio)  # sides of patches in one of a token
-    side = model.config.vision_config.patch_size[0] * shrunk
-    if image_size < side or image_size % side:
-        raise ModelError(f"{path}: image_size must be a multiple of {side}, got {image_size}")
-    for part in (processor.image_processor, processor.video_processor):
-        part.size = {"height": image_size, "width": image_size}
-    processor.image_seq_length = (image_size // side) ** 2
 
 
 def name_parts(path: str | Path) -> tuple[str, str, str | None]:

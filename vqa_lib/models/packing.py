@@ -43,11 +43,13 @@ def stream(
     rows: list[torch.Tensor],
     device,
     kept: dict | None = None,
+    kept_rows: dict | None = None,
 ) -> dict:
     """Model inputs: prompts without their last token, then rows that each begin with the last token of their prompt.
 
     places: the prompts' `prompt_positions`. owners: the prompt of each row. A row's last token predicts nothing here,
-    so the vocabulary is asked about all its tokens but that one. kept: see `Stream`.
+    so the vocabulary is asked about all its tokens but that one. kept, kept_rows: see
+    `Stream`.
     """
     ids = [prompt.ids[:-1] for prompt in prompts] + rows
     ends = torch.tensor([len(part) for part in ids]).cumsum(0).tolist()
@@ -64,6 +66,7 @@ def stream(
         owners=torch.tensor(owners, dtype=torch.long, device=device),
         places=torch.cat([torch.empty(0, dtype=torch.long), *(span[:-1] for span in of_rows)]).to(device),
         kept=kept,
+        kept_rows=kept_rows,
     )
     return {
         "input_ids": torch.cat(ids)[None].to(device),

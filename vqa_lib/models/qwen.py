@@ -1,5 +1,6 @@
 """Qwen2.5-VL: pixels in patches, temporal patches of two frames, positions in time, height and width (mRoPE)."""
 
+import re
 from dataclasses import replace
 
 import torch
@@ -12,8 +13,13 @@ VISION_MODULES = ("visual",)  # below the core model; what `train_vision: false`
 PATCHES_A_PASS = 65536  # of the vision tower without gradient; bounds its memory
 
 
-def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
-    """One processor call for all visuals of a dialogue."""
+def see_squares(model, processor, image_size: int) -> None:
+    """Raises ValueError: Qwen2.5-VL sees frames in their own shape."""
+    raise ValueError("image_size is for InternVL; other models see frames in their own shape (max_pixels)")
+
+
+def encode(processor, dialogues: list[str], visuals) -> list[EncodedPrompt]:
+    """One processor call for all visuals; of further dialogues about them only the words are new."""
     arguments = {}
     pixels = [(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2), frames, kind) for frames, kind in visuals]
     if images := [shown[0] for shown, _, kind in pixels if kind == "image"]:
@@ -25,7 +31,7 @@ def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
             "video_metadata": [frames.metadata for _, frames, kind in pixels if kind == "video"],
             "do_sample_frames": False,
         }
-    encoded = processor(text=[dialogue], return_tensors="pt", **arguments)
+    encoded = processor(text=dialogues[:1], return_tensors="pt", **arguments)
     parts = {"image": iter(()), "video": iter(())}
     for kind, values, grid in (
         ("image", "pixel_values", "image_grid_thw"),
@@ -40,7 +46,21 @@ def encode(processor, dialogue: str, visuals) -> EncodedPrompt:
             made = [Visual(kind, *rest) for rest in zip(patches, grids[:, None], seconds, strict=True)]
             parts[kind] = iter(made)
     shown = tuple(next(parts[kind]) for _, kind in visuals)
-    return EncodedPrompt(encoded["input_ids"][0], encoded["mm_token_type_ids"][0], shown)
+    first = EncodedPrompt(encoded["input_ids"][0], encoded["mm_token_type_ids"][0], shown)
+    return [first, *(_other_words(processor, dialogue, shown) for dialogue in dialogues[1:])]
+
+
+def _other_words(processor, dialogue: str, shown: tuple[Visual, ...]) -> EncodedPrompt:
+    """A dialogue about visuals that are processed already: what the processor does to the text alone."""
+    places = {processor.image_token: 1, processor.video_token: 2}
+    merged = processor.image_processor.merge_size**2
+    counts = iter(int(visual.grid.prod()) // merged for visual in shown)
+    text = re.sub("|".join(map(re.escape, places)), lambda found: found[0] * next(counts), dialogue)
+    ids = processor.tokenizer(text, return_tensors="pt")["input_ids"][0]
+    types = torch.zeros_like(ids)
+    for token, kind in places.items():
+        types[ids == processor.tokenizer.convert_tokens_to_ids(token)] = kind
+    return EncodedPrompt(ids, types, shown)
 
 
 def encode_visuals(network, visuals: list[Visual]) -> list[torch.Tensor]:

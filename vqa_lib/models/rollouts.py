@@ -104,21 +104,58 @@ def _blocks(costs: list[int], limit: int | None) -> list[slice]:
 
 
 def _sample_block(model, prompts, repeats, sampling: Sampling, uniform, features) -> list[list[int]]:
+    owners = [number for number, count in enumerate(repeats) for _ in range(count)]
+    return _decode(model, prompts, owners, None, sampling, uniform, features)[0]
+
+
+@torch.no_grad()
+def continue_prefixes(
+    model,
+    prefixes: list[EncodedPrompt],
+    owners: list[int],
+    tails: list[torch.Tensor],
+    sampling: Sampling,
+    watched: list[int],
+    features: list | None = None,
+) -> tuple[list[list[int]], torch.Tensor]:
+    """The greedy completion of many questions about few videos: what the questions share is computed once.
+
+    prefixes: what the dialogues of one video have in common. owners: the prefix of each dialogue. tails: how each goes
+    on (token ids, at least one). watched: token ids whose logits are wanted.
+
+    Returns:
+        (completions, logits): token ids up to and including the end token; (B, steps, watched) the watched tokens'
+        logits at each step, before anything is banned, undefined behind a completion's end.
+    """
+    share_prefixes(model)
+    features = encode_clips(model, prefixes) if features is None else features
+    return _decode(model, prefixes, owners, tails, sampling, None, features, watched)
+
+
+def _decode(model, prompts, owners, tails, sampling: Sampling, uniform, features, watched=()):
+    """Completions of rows that each continue a prompt, or a prompt and a tail; and the logits of watched tokens."""
     device = next(model.parameters()).device
     places = [prompt_positions(model, prompt) for prompt in prompts]
-    owners = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor(repeats)).to(device)
-    cache = _prefill(model, prompts, places, owners, features)
+    owners = torch.tensor(owners, device=device)
+    cache = _prefill(model, prompts, places, owners, tails, features)
     tokens = torch.tensor([int(prompt.ids[-1]) for prompt in prompts], device=device)[owners]
     position = torch.stack([where[:, -1] for where in places], 1).to(device)[:, owners]
     following = torch.tensor([int(where.max()) + 1 for where in places], device=device)[owners]
+    if tails is not None:
+        tokens = torch.tensor([int(tail[-1]) for tail in tails], device=device)
+        following = following + torch.tensor([len(tail) for tail in tails], device=device)
+        position = (following - 1).expand_as(position)
     uniform = None if uniform is None else uniform.to(device)
     processors, ends = sampling.processors(uniform is not None, device), torch.tensor(sampling.ends, device=device)
     made = torch.full((len(owners), sampling.max_tokens), sampling.ends[0], device=device)
+    seen = torch.full((len(owners), sampling.max_tokens, len(watched)), float("nan"), device=device)
     rows = torch.arange(len(owners), device=device)  # those in the batch
     ended = torch.zeros_like(rows, dtype=torch.bool)
     for step in range(sampling.max_tokens):
-        scores = processors(None, _next_logits(model, tokens, position, cache).float())
-        tokens = choose(scores, None if uniform is None else uniform[rows, step])
+        logits = _next_logits(model, tokens, position, cache).float()
+        if len(watched):
+            seen[rows, step] = logits[:, watched]
+        tokens = choose(processors(None, logits), None if uniform is None else uniform[rows, step])
         made[rows, step] = tokens
         position = (following[rows] + step).expand_as(position)
         ended |= torch.isin(tokens, ends)
@@ -128,7 +165,7 @@ def _sample_block(model, prompts, repeats, sampling: Sampling, uniform, features
         if len(going) <= 0.8 * len(rows):  # leaving rows out copies their keys: worth it for a fifth of them
             cache.keep(going)
             rows, tokens, position, ended = rows[going], tokens[going], position[:, going], ended[going]
-    return [until_end(row, set(sampling.ends)) for row in made.tolist()]
+    return [until_end(row, set(sampling.ends)) for row in made.tolist()], seen.cpu()
 
 
 def respond(
@@ -145,11 +182,19 @@ def respond(
     return [texts[start : start + samples] for start in range(0, len(texts), samples)]
 
 
-def _prefill(model, prompts, places, owners, features) -> Decoding:
-    kept: dict = {}
-    inputs = stream(prompts, places, [], [], owners.device, kept)
+def _prefill(model, prompts, places, owners, tails, features) -> Decoding:
+    """Keys and values of everything but each row's last token, which the first step takes."""
+    kept, kept_rows, rows = {}, {}, []
+    if tails is not None:
+        begins = [
+            torch.cat([prompts[owner].ids[-1:], tail]) for owner, tail in zip(owners.tolist(), tails, strict=True)
+        ]
+        rows = [begin[:-1] for begin in begins]
+    inputs = stream(prompts, places, owners.tolist() if rows else [], rows, owners.device, kept, kept_rows)
     core(model)(**inputs, **visual_inputs(model, prompts, features), use_cache=False)
-    return Decoding(kept, inputs["attention_mask"]["full_attention"].prompts_real, owners)
+    mask = inputs["attention_mask"]["full_attention"]
+    own_real = mask.rows_real if rows else torch.ones(len(owners), 0, dtype=torch.bool, device=owners.device)
+    return Decoding(kept, mask.prompts_real, owners, kept_rows, own_real)
 
 
 def _next_logits(model, tokens: torch.Tensor, position: torch.Tensor, cache: Decoding) -> torch.Tensor:

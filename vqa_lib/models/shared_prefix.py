@@ -23,14 +23,14 @@ class Stream:
 
     prompts: (P, L) the places of the prompts' tokens, and which are real (rows are padded on the right). rows: (B, C)
     the same for the continuations. owners: (B,) the prompt of each continuation. places: (N,) the only places whose
-    states go on to the vocabulary; None for all. kept: with a dict, the prompts' keys and values are put into it, layer
-    by layer.
+    states go on to the vocabulary; None for all. kept, kept_rows: with dicts, the keys and values of prompts and
+    continuations are put into them, layer by layer.
     """
 
-    def __init__(self, prompts, rows, owners, places=None, kept: dict | None = None):
+    def __init__(self, prompts, rows, owners, places=None, kept: dict | None = None, kept_rows: dict | None = None):
         self.prompts, self.prompts_real = prompts
         self.rows, self.rows_real = rows
-        self.owners, self.places, self.kept = owners, places, kept
+        self.owners, self.places, self.kept, self.kept_rows = owners, places, kept, kept_rows
         # Where each token of the stream stands in [all prompts | all rows], to put the two results back in order.
         gathered = torch.cat([self.prompts.flatten(), self.rows.flatten()])
         real = torch.cat([self.prompts_real.flatten(), self.rows_real.flatten()])
@@ -54,6 +54,8 @@ class Stream:
         pieces = [over_prompts.transpose(1, 2).flatten(0, 1)]
         if len(self.rows):
             own_query, own_key, own_value = (part[:, self.rows].transpose(0, 1) for part in (query, key, value))
+            if self.kept_rows is not None:
+                self.kept_rows[module.layer_idx] = [own_key, own_value]
             # Heads that share keys become longer queries: keys are not repeated, and any kernel takes the mask.
             rows, heads, steps, width = own_query.shape
             shared = heads // len(key)
@@ -79,15 +81,19 @@ class Decoding:
     """Rows that decode together from prefilled prompts.
 
     prefix: layer -> keys and values (P, key heads, L, width) of the prompts. prompts_real: (P, L) which of them are
-    real. owners: (B,) the prompt of each row.
+    real. owners: (B,) the prompt of each row. own: layer -> keys and values (B, key heads, C, width) of what the rows
+    have already of their own (a question, say), and own_real: (B, C) which of it is real.
     """
 
-    def __init__(self, prefix: dict, prompts_real: torch.Tensor, owners: torch.Tensor):
+    def __init__(
+        self, prefix: dict, prompts_real: torch.Tensor, owners: torch.Tensor, own: dict, own_real: torch.Tensor
+    ):
         # Laid out once as matrix products read them; otherwise every step would copy them.
         self.prefix = {layer: tuple(part.contiguous() for part in pair) for layer, pair in prefix.items()}
         self.prompts_real = prompts_real
-        self.own: dict[int, list[torch.Tensor]] = {}
-        self.length = 0  # tokens that every row has already
+        self.own: dict[int, list[torch.Tensor]] = own
+        self.length = own_real.shape[1]  # places that every row has filled already
+        self.own_hidden = None if own_real.all() else ~own_real
         self._group(owners)
 
     def _group(self, owners: torch.Tensor) -> None:
@@ -110,6 +116,7 @@ class Decoding:
             self.prefix = {layer: tuple(part[needed] for part in pair) for layer, pair in self.prefix.items()}
             self.prompts_real = self.prompts_real[needed]
         self.own = {layer: [part[rows] for part in pair] for layer, pair in self.own.items()}
+        self.own_hidden = None if self.own_hidden is None else self.own_hidden[rows]
         self._group(owners)
 
     def attend(self, module, query, key, value, scaling: float) -> torch.Tensor:
@@ -129,7 +136,12 @@ class Decoding:
             part.reshape(*shape, part.shape[-1]).transpose(1, 2).flatten(0, 1)[self.home]
             for part in (over_prompt, weight_prompt)
         )
-        over_own, weight_own = _softmax_part(query, own_key, own_value, scaling)
+        hidden = None
+        if self.own_hidden is not None:  # padding of the questions; every token decoded since is real
+            hidden = torch.nn.functional.pad(self.own_hidden, (0, own_key.shape[2] - self.own_hidden.shape[1]))[
+                :, None, None
+            ]
+        over_own, weight_own = _softmax_part(query, own_key, own_value, scaling, hidden)
         # Two softmaxes over parts of the keys make the softmax over all by their normalisers.
         share = torch.sigmoid(weight_prompt - weight_own)
         mixed = over_prompt * share + over_own * (1 - share)
