@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vqa_lib import tables
-from vqa_lib.datasets import load_pairs
+from vqa_lib.datasets import load_clips, load_pairs
 from vqa_lib.miniature import write_miniature
 from vqa_lib.miniature.distortions import encode_video
 from vqa_lib.paths import resolve
@@ -108,3 +108,65 @@ def generator_rows(run, seed):
                 {"model": model, "measure": measure, "value": value, "low": value - 0.1, "high": value + 0.1, "n": 20}
             )
     return rows
+
+
+BENCHMARKS = {
+    "in_domain": ("lsvq/test", "lsvq/test_1080p", "konvid/all", "live_vqc/all", "youtube_ugc/all"),
+    "out_of_domain": ("live_yt_gaming/all", "cgvds/all", "live_yt_hfr/all", "waterloo_4k/all", "vdpve/train"),
+}
+ASKED = {
+    "finevd_questions/test": ("dimension", ("color", "noise", "artifact", "blur", "temporal")),
+    "q_bench_video/dev": ("category", ("global", "referring")),
+}
+
+
+def score_rows(places, noise, seed, number=12):
+    truth, random = np.random.default_rng(0), np.random.default_rng([seed, 1])
+    for place in places:
+        dataset, split = place.split("/")
+        for index in range(number):
+            target = truth.uniform(1, 5)
+            row = {"dataset": dataset, "split": split, "name": f"c{index}", "response": "<think>x</think>"}
+            yield row | {"mos": target, "target": target, "prediction": target + random.normal(0, noise)}
+
+
+def answer_rows(right, seed, number=10):
+    random = np.random.default_rng([seed, 2])
+    for place, (column, values) in ASKED.items():
+        dataset, split = place.split("/")
+        for value in values:
+            for index in range(number):
+                answer = "yes" if random.random() < right else "no"
+                row = {"dataset": dataset, "split": split, "name": f"{value}{index}", column: value}
+                yield row | {"true_answer": "yes", "answer": answer, "response": "x"}
+
+
+def write_vqathinker_run(name, seed, profile="tiny"):
+    """A finished run of that name in params/tables/vqathinker.yaml; the whole method misses least."""
+    planned = planned_run("vqathinker", name, profile, seed)
+    run = RunFolder(planned.path, planned.params)
+    run.path.mkdir(parents=True, exist_ok=True)
+    state = "before" if planned.params.get("zero_shot") else "after"
+    noise = 0.3 if name in ("train", "vqathinker", "understanding") else 2.0 if state == "before" else 1.0
+    if planned.notebook.endswith("understanding"):
+        table, measured = pd.DataFrame(answer_rows(1 - noise / 4, seed)), []
+        for place, (column, _) in ASKED.items():
+            part = table[(table["dataset"] + "/" + table["split"]) == place]
+            measured += tables.measure_answers(part, state, by=column, resamples=50)
+    else:
+        if planned.notebook.endswith("benchmarks"):
+            rows = list(score_rows(sum(BENCHMARKS.values(), ()), noise, seed))
+        else:
+            folder = resolve(planned.params["data"])
+            write_miniature(folder, scale=0.03, seed=0)
+            clips = load_clips("lsvq", folder / "lsvq", "test")
+            rows = list(score_rows(["lsvq/test"], noise, seed, len(clips)))
+            rows = [row | {"name": clip.name} for row, clip in zip(rows, clips, strict=True)]
+        write_rows(run, state, rows)
+        measured = tables.measure(pd.DataFrame(rows), state, resamples=50)
+        if planned.notebook.endswith("benchmarks"):
+            measured += tables.measure_overall(pd.DataFrame(rows), state, BENCHMARKS, resamples=50)
+    write_json(run.path / "params.json", planned.params)
+    write_json(run.path / "metrics.json", {"metrics": measured})
+    write_json(run.path / "DONE", {})
+    return run

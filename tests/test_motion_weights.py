@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from vqa_lib.cli import app
 from vqa_lib.models import motion_weights
-from vqa_lib.models.families import core, encode
+from vqa_lib.models.families import core, encode, has_motion
 from vqa_lib.models.loading import ModelError, load_model
-from vqa_lib.models.motion_weights import add_motion_branch, convert_vqathinker
+from vqa_lib.models.motion_weights import add_motion_branch, convert_vqathinker, without_motion
 from vqa_lib.models.packing import completion_log_probs
 from vqa_lib.models.slowfast import SlowFast, load_slowfast
 
@@ -187,3 +187,20 @@ def test_commands(published, tiny_internvl_folder, slowfast, tmp_path):
     done = runner.invoke(app, ["convert-vqathinker", *command])
     assert (done.exit_code, done.stdout) == (0, f"model: {tmp_path / 'b'}\n")
     assert load_model(tmp_path / "b")[0].config.model_type == "internvl_motion"
+
+
+def test_without_its_branch_a_model_is_the_plain_one_that_is_left(tiny_motion_folder, question, make_frames, tmp_path):
+    folder = without_motion(tiny_motion_folder, tmp_path / "plain")
+    model, processor = load_model(folder)
+    whole, whole_processor = load_model(tiny_motion_folder)
+    assert not has_motion(model) and has_motion(whole)
+    text = processor.tokenizer.decode(encode(processor, *question).ids)
+    assert "otion" not in text and "Frame6: <img>" in text
+    # An image has no motion: of it both say the same.
+    still = [(make_frames(1, width=56), "image")], "Rate it."
+    assert torch.equal(scores(model, processor, still), scores(whole, whole_processor, still))
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert without_motion(tiny_motion_folder, folder) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(ModelError, match="has no motion branch"):
+        without_motion(folder, tmp_path / "again")

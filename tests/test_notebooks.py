@@ -67,6 +67,27 @@ SMOKE = {
         "examples=6",
     ],
     "vq_insight/baseline_sft": ["data_scale=1", "queries=2", "steps=2", "tokens=2000", "held_out=4"],
+    "05_motion_starter": [
+        "data_scale=0.03",
+        "worlds=[2]",
+        "questions_scale=0.3",
+        "test_scale=0.03",
+        "hidden=64",
+        "layers=2",
+        "image_size=56",
+        "motion_steps=2",
+        "eyes_steps=2",
+        "answer_steps=2",
+        "spoiling_steps=2",
+        "clips_a_step=4",
+        "held_out=4",
+    ],
+    "vqathinker/train": [*STAGE, "contrast=1"],
+    "vqathinker/sft": ["data_scale=0.03", "queries=2", "steps=2", "tokens=2000", "held_out=4"],
+    "vqathinker/benchmarks": ["data_scale=0.03", "other_scale=0.1", "held_out=3"],
+    "vqathinker/understanding": ["data_scale=0.3", "held_out=3"],
+    "vqathinker/scaling": ["samples=2", "held_out=4"],
+    "vqathinker/pseudo_ranks": [*STAGE, "videos=2"],
 }
 # Folders of one world and scale; where none is named, the quickstart's.
 DATA = {
@@ -75,6 +96,8 @@ DATA = {
     "vq_insight/stage2_preference": "generated",
     "vq_insight/stage3_united": "generated",
     "vq_insight/baseline_sft": "generated",
+    "05_motion_starter": "motion_starter_world",
+    "vqathinker/understanding": "understanding",
 }
 
 
@@ -107,7 +130,26 @@ def test_notebook_runs(notebook, workplace):
         overrides.append(f"test_data={workplace / 'generated'}")
     if notebook == "04_generator":
         overrides.append(f"output={workplace / 'generator'}")
+    if notebook == "05_motion_starter":
+        overrides += [f"output={workplace / 'motion_starter'}", f"test_data={workplace / 'miniature'}"]
+    if notebook == "vqathinker/pseudo_ranks":
+        overrides.append(f"copies={workplace / 'copies'}")
+    if notebook in ("vqathinker/train", "vqathinker/sft", "vqathinker/pseudo_ranks"):
+        overrides.append(f"model={workplace / 'motion_starter'}")
+    if notebook == "vqathinker/benchmarks":
+        overrides.append(f"other_data={workplace / 'benchmarks'}")
+    if notebook == "vqathinker/scaling":
+        overrides.append(f"data={workplace / 'miniature'}")
     check_run(run_notebook(notebook, "tiny", overrides, []))
+
+
+@pytest.mark.parametrize("method", ["vqathinker/no_motion", "vqathinker/no_reasoning", "q_insight"])
+def test_vqathinker_is_trained_and_scored_by_other_recipes(method, workplace):
+    data = f"data={workplace / 'miniature'}"
+    overrides = [*SMOKE["vqathinker/train"], data, f"model={workplace / 'motion_starter'}", f"method={method}"]
+    check_run(run_notebook("vqathinker/train", "tiny", overrides, []))
+    overrides = [*SMOKE["vqathinker/benchmarks"], data, f"other_data={workplace / 'benchmarks'}", f"method={method}"]
+    check_run(run_notebook("vqathinker/benchmarks", "tiny", [*overrides, "zero_shot=true"], []))
 
 
 @pytest.mark.parametrize(("task", "scale"), [("natural", "0.03"), ("preference", "1")])

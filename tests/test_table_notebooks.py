@@ -1,4 +1,4 @@
-"""The notebooks of VQ-Insight's tables and figures, executed on made-up runs of two seeds."""
+"""The notebooks of tables and figures, executed on made-up runs of two seeds."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from made_up_runs import write_run
+from made_up_runs import write_run, write_vqathinker_run
 from test_params import write_notebook
 
 from vqa_lib.paths import PACKAGE
@@ -28,6 +28,13 @@ TABLES = {
     "vq_insight/table6_generator": ["generator", "gains", "table6"],
     "vq_insight/figure3_reasoning": ["reasoning", "right"],
     "vq_insight/figure4_frames": ["frames", "clips"],
+    "vqathinker/table1_benchmarks": ["table1", "averages", "whole_against_rivals", "srcc"],
+    "vqathinker/table2_attribution": ["table2", "accuracy"],
+    "vqathinker/table3_description": ["table3", "accuracy"],
+    "vqathinker/table4_ablation": ["table4", "table8", "whole_against_rows", "agreement", "srcc"],
+    "vqathinker/table7_sft": ["table7", "agreement", "srcc"],
+    "vqathinker/figure4_damages": ["damages"],
+    "vqathinker/figure5_reasoning": ["reasoning"],
 }
 SEEDS = (0, 1)
 
@@ -50,6 +57,9 @@ def project(tmp_path_factory):
             if name != "warm_up":
                 for seed in SEEDS:
                     write_run(name, seed)
+        for name in read_tables_file("vqathinker")["runs"]:
+            for seed in SEEDS:
+                write_vqathinker_run(name, seed)
         yield folder
 
 
@@ -61,7 +71,7 @@ def test_table_notebook_runs(notebook, project):
         assert saved in ({".csv", ".md", ".tex"}, {".csv", ".pdf", ".png"}, {".csv", ".md", ".tex", ".pdf", ".png"})
     assert list(run.glob("figures/*.png"))
     assert json.loads((run / "metrics.json").read_text())["runs"]
-    if notebook.startswith("vq_insight/table"):
+    if notebook.split("/")[1].startswith("table"):
         assert "Profile: tiny." in (run / "tables" / f"{TABLES[notebook][0]}.md").read_text()
 
 
@@ -120,6 +130,23 @@ def test_the_ablation_says_which_signs_agree(project):
     differences = table("vq_insight/table4_ablation", "whole_against_rows")
     assert len(differences) == 3 * 3 * len(SEEDS)
     assert set(differences["n"]) == {"40"}
+
+
+def test_vqathinkers_tables_have_all_test_sets_and_their_averages(project):
+    shown = table("vqathinker/table1_benchmarks", "table1")
+    ours = shown[(shown["whose"] == "ours, tiny") & (shown["method"] == "VQAThinker") & (shown["metric"] == "SRCC")]
+    assert ours["seed"].tolist() == ["0", "1", "mean of 2"]
+    places = [name for name in shown if "/" in name]
+    assert len(places) == 12 and all(cell for name in places for cell in ours[name])
+    assert "n = 60" in ours["overall/in_domain"].iloc[0]
+    rows = table("vqathinker/table4_ablation", "whole_against_rows")
+    assert len(rows) == 5 * 10 * 2 * len(SEEDS)
+    attribution = table("vqathinker/table2_attribution", "table2")
+    ours = attribution[attribution["whose"] == "ours, tiny"]
+    assert ours["method"].nunique() == 4 and all(ours["finevd/test/overall"])
+    described = table("vqathinker/table3_description", "table3")
+    ours = described[described["whose"] == "ours, tiny"]
+    assert all(ours["q_bench_video/dev/global"]) and all(ours["q_bench_video/dev/overall"])
 
 
 def test_vbench_results_stand_beside_the_papers(project, tmp_path):

@@ -120,6 +120,32 @@ def draw_clips(frames: list[np.ndarray], captions: list[str], title: str) -> Fig
     return figure
 
 
+def draw_questions(frames: np.ndarray, answered: pd.DataFrame, title: str) -> Figure:
+    """A clip's frames (T, H, W, 3), and below them a bar for each question about it: what it says for the clip, 0 to 1.
+
+    answered: columns dimension, question, answer, score; of a table of `entity_answers` and `entity_scores`.
+    """
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(9, 1.8 + 0.32 * len(answered)), height_ratios=[1.4, 0.32 * len(answered)]
+    )
+    above.imshow(np.concatenate(list(frames), axis=1), interpolation="nearest")
+    above.axis("off")
+    dimensions = list(dict.fromkeys(answered["dimension"]))
+    places = np.arange(len(answered))
+    for dimension, colour in zip(dimensions, COLOURS, strict=False):
+        part = (answered["dimension"] == dimension).to_numpy()
+        below.barh(places[part], answered["score"][part], color=colour, label=dimension)
+    said = answered["answer"].map(lambda answer: "unreadable" if pd.isna(answer) else answer)
+    below.set_yticks(places, [f"{asked} {answer}" for asked, answer in zip(answered["question"], said, strict=True)])
+    below.tick_params(axis="y", labelsize=8)
+    below.invert_yaxis()
+    below.set(xlim=(0, 1), xlabel="says for the clip")
+    below.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.2, -1.2 / len(answered)), ncols=3)
+    figure.suptitle(title.replace("$", r"\$"), fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
 def draw_responses(frames: list[np.ndarray], responses: pd.DataFrame, title: str) -> Figure:
     """A pair's two clips as frame strips (T, H, W, 3); below, what each judge said (judge, answer, response)."""
     figure = plt.figure(figsize=(10, 5.5))
@@ -167,6 +193,26 @@ def draw_intervals(measured: pd.DataFrame, title: str) -> Figure:
         axis.errorbar(place, part["value"], yerr=reach, fmt="o", color=COLOURS[number % len(COLOURS)], label=model)
     axis.set_xticks(range(len(datasets)), [name.replace("/", "/\n") for name in datasets])
     axis.set_title(title)
+    _legend_beside(axis)
+    figure.tight_layout()
+    return figure
+
+
+def draw_scaling(curve: pd.DataFrame, single: pd.DataFrame, title: str) -> Figure:
+    """SRCC against the number of answers, a line and its 95 % band a way of combining them (`several_answers.scaling`).
+
+    single: rows of `tables.measure` with metric "srcc", dashed lines: models that need one answer only.
+    """
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    counts = sorted(set(curve["samples"]))  # each twice the one before: side by side, as on a logarithmic scale
+    for number, (name, part) in enumerate(curve.groupby("combined", sort=False)):
+        places = [counts.index(count) for count in part["samples"]]
+        axis.plot(places, part["value"], marker="o", color=COLOURS[number], label=f"{name} of samples")
+        axis.fill_between(places, part["low"], part["high"], color=COLOURS[number], alpha=0.15)
+    for number, row in enumerate(single[single["metric"] == "srcc"].to_dict("records"), curve["combined"].nunique()):
+        axis.axhline(row["value"], color=COLOURS[number], linestyle="--", label=row["model"])
+    axis.set_xticks(range(len(counts)), counts)
+    axis.set(xlabel="answers a video", ylabel="SRCC", title=title)
     _legend_beside(axis)
     figure.tight_layout()
     return figure

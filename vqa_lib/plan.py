@@ -160,6 +160,7 @@ def _source(notebook: str | Path) -> str:
 def _recipe(notebook, source: str, params: dict, training: Training) -> Recipe:
     """The recipe that the notebook's code trains by, without the contrast group where the temporal reward is off."""
     names = [name.format_map(params) for name in re.findall(r'RECIPES\[f?"([^"]+)"\]', source)]
+    names += [params[name] for name in re.findall(r"RECIPES\[(\w+)\]", source) if name in params]
     if unknown := [name for name in names if name not in RECIPES]:
         raise PlanError(f"{notebook}: there is no recipe {unknown[0]!r}")
     # One without rewards is for supervised training; where there are two, the other is what its model is asked before.

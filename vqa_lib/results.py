@@ -63,6 +63,11 @@ class RunFolder:
     def done(self) -> bool:
         return (self.path / "DONE").exists()
 
+    @property
+    def metrics(self) -> dict:
+        """What the finished run's metrics.json holds."""
+        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+
     def file(self, *parts: str) -> Path:
         """A path in the folder; its parent is made."""
         path = self.path.joinpath(*parts)

@@ -1,4 +1,4 @@
-"""Score clips with a trained model, on one dimension or several; interrupted, it goes on where it stopped."""
+"""Score clips with a trained model, on one dimension or several, or describe them; interrupted, it goes on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from vqa_lib.answering import ask_all, claim, deciding, with_model
-from vqa_lib.answers import parse_dimensions, parse_score
+from vqa_lib.answers import parse_dimensions, parse_score, reasoning_text
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import encode
 from vqa_lib.perturb import ORDERS, reorder
-from vqa_lib.predictions import predictions_table
+from vqa_lib.predictions import predictions_table, rows_of
 from vqa_lib.prompts import PROMPTS, Prompt
 from vqa_lib.questions import filled, true_scores
-from vqa_lib.records import ScoredClip
+from vqa_lib.records import Question, ScoredClip
 from vqa_lib.video import FramePolicy
 
 
@@ -85,6 +85,51 @@ def score_clips(
 def score_with(model_path: str | Path, *arguments, **options) -> pd.DataFrame:
     """`score_clips` with a model that is loaded for it, see `answering.with_model`."""
     return with_model(score_clips, model_path, *arguments, **options)
+
+
+def describe_clips(
+    model,
+    processor,
+    records: Sequence[ScoredClip | Question],
+    prompt: str,
+    policy: FramePolicy,
+    cache: FrameCache,
+    output: str | Path,
+    batch_size: int = 32,
+    max_completion: int = 768,
+    settings: dict | None = None,
+) -> pd.DataFrame:
+    """What a model says of the clips of records when it is asked to score them, whether or not a score is known.
+
+    prompt: one for a single score that asks for reasoning. Returns one row a record in the order given: dataset, split,
+    name, file (the clip's file name), description (the reasoning; None where there is none), response.
+
+    Raises:
+        ValueError: the output file belongs to other settings; a prompt of another kind; a record of two clips.
+    """
+    asked = PROMPTS[prompt]
+    if not (asked.single_score and asked.reasoning):
+        raise ValueError(f"{prompt}: descriptions need a prompt for one score that asks for reasoning")
+    for record in records:
+        if len(record.paths) != 1:
+            raise ValueError(f"{record.dataset}/{record.name}: a description is of one clip, found {len(record.paths)}")
+    output = claim(output, deciding(asked.text, policy, 0, max_completion, None, None, settings))
+
+    def question(record: ScoredClip | Question) -> list:
+        return [encode(processor, [(cache.get(record.path, record.kind, policy), record.kind)], asked.text)]
+
+    def row(record: ScoredClip | Question, responses: list[list[str]]) -> dict:
+        ((response,),) = responses
+        said = {"file": record.path.name, "description": reasoning_text(response), "response": response}
+        return {"dataset": record.dataset, "split": record.split, "name": record.name, **said}
+
+    ask_all(model, processor, records, output, question, row, batch_size, max_completion, label="describing")
+    return pd.DataFrame(rows_of(output, records))
+
+
+def describe_with(model_path: str | Path, *arguments, **options) -> pd.DataFrame:
+    """`describe_clips` with a model that is loaded for it, see `answering.with_model`."""
+    return with_model(describe_clips, model_path, *arguments, **options)
 
 
 def _row(clip: ScoredClip, responses: list[str], prompt: Prompt) -> dict:

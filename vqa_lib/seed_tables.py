@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vqa_lib.metrics import paired_bootstrap_dimensions, paired_bootstrap_pairs
+from vqa_lib.datasets.finevd import ATTRIBUTES
+from vqa_lib.metrics import paired_bootstrap, paired_bootstrap_dimensions, paired_bootstrap_pairs
 from vqa_lib.predictions import predictions_table
 from vqa_lib.results import RunError
 from vqa_lib.tables import LABELS, METRIC_NAMES, by_dimension, published
 from vqa_lib.vbench import read_vbench, vbench_averages
 from vqa_lib.workflow import finished_run
 
-PAPER_NAMES = {"genai_bench/test": "genai_bench/votes"}  # the papers' tables hold two sets called GenAI-Bench
+# The papers' tables hold two sets called GenAI-Bench, and of FineVD they mean its questions.
+PAPER_NAMES = {"genai_bench/test": "genai_bench/votes"} | {
+    f"finevd_questions/test/{name}": f"finevd/test/{name}" for name in (*ATTRIBUTES, "overall")
+}
 CLIP = ["dataset", "split", "name"]
-PERCENT = ("tau", "diff")  # printed so by the papers
+PERCENT = ("tau", "diff", "accuracy")  # printed so by the papers
 
 
 def read_metrics(
@@ -95,7 +99,7 @@ def with_means(measured: pd.DataFrame, keys: Sequence[str] = ("model", "dataset"
 def show_cell(row: Mapping) -> str:
     """Value, interval (of a mean: range over the seeds), n and unparsed answers; the reason where there is no value.
 
-    tau and diff in percent.
+    tau, diff and accuracy in percent, as the papers print them.
 
     Example:
         >>> show_cell({"metric": "tau", "value": 0.5, "low": 0.4, "high": 0.6, "n": 24, "unparsed": 1, "seed": 0})
@@ -139,7 +143,7 @@ def paired_differences(
     """What the whole method has above each row of an ablation, seed by seed, on the same clips or pairs.
 
     whole: name of its run. others: a row's name in the paper's table -> name of its run. All runs are judged by their
-    predictions/after.jsonl: scores on several dimensions by the mean over these, pairs by data set.
+    predictions/after.jsonl, data set by data set: scores on several dimensions by the mean over these.
 
     Returns:
         Columns row, seed, dataset, metric, difference (positive: the whole is better), low, high (95 %), p, n.
@@ -175,6 +179,9 @@ def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str)
         found = paired_bootstrap_pairs(*margins, labels, metric)
         return PAPER_NAMES.get(place, place), found._asdict()
     parts = [by_dimension(table) for table in (one, other)]
+    if not parts[0]:
+        found = paired_bootstrap(one["prediction"], other["prediction"], one["target"], metric)
+        return place, found._asdict()
     predictions = [{name: part["prediction"] for name, part in dimensions.items()} for dimensions in parts]
     targets = {name: part["target"] for name, part in parts[0].items()}
     found = paired_bootstrap_dimensions(*predictions, targets, metric)
@@ -186,11 +193,13 @@ def beside_paper_differences(differences: pd.DataFrame, table: str, whole: str) 
 
     whole: the whole method's name in the paper's table. Returns columns row, dataset, metric, paper, ours (as the paper
     prints them), seeds, surely (in how many seeds the 95 % interval is on the side of the mean), same sign (None where
-    ours is undefined or 0).
+    ours is undefined or 0). A cell that is missing in the paper has no row.
     """
     paper = published(table).set_index(["method", "dataset", "metric"])["value"]
     rows = []
     for (row, dataset, metric), part in differences.groupby(["row", "dataset", "metric"], sort=False):
+        if (whole, dataset, metric) not in paper or (row, dataset, metric) not in paper:
+            continue
         theirs = paper[whole, dataset, metric] - paper[row, dataset, metric]
         ours = part["difference"].mean(skipna=False) * (100 if metric in PERCENT else 1)
         surely = int((part["low"] > 0).sum() if ours > 0 else (part["high"] < 0).sum())

@@ -1,5 +1,6 @@
 """Tables of results: our figures with n, interval, profile and seed, the papers' figures beside them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ from vqa_lib.metrics import (
     Metric,
     accuracy,
     dimension_metrics,
+    overall_metrics,
     pair_metrics,
     parse_failures,
     score_metrics,
@@ -68,6 +70,28 @@ def measure(predictions: pd.DataFrame, model: str, resamples: int = 1000) -> lis
             unparsed = next(iter(parts.values()))  # a response gives all dimensions or none
         lost = parse_failures(unparsed["prediction"])
         rows += [_measured(model, name, metrics, lost) for name, table in found.items() for metrics in table.items()]
+    return rows
+
+
+def measure_overall(
+    predictions: pd.DataFrame, model: str, groups: Mapping[str, Sequence[str]], resamples: int = 1000
+) -> list[dict]:
+    """One row a group of data sets and metric: the mean weighted by numbers of videos; columns as of `measure`.
+
+    Source: VQAThinker, Table 1. groups: name -> its data sets, each "name/split"; the row's dataset is "overall/NAME".
+
+    Raises:
+        ValueError: a data set of a group has no predictions.
+    """
+    where = predictions["dataset"] + "/" + predictions["split"]
+    rows = []
+    for name, wanted in groups.items():
+        if missing := sorted(set(wanted) - set(where)):
+            raise ValueError(f"no predictions for {', '.join(missing)}, of which overall/{name} is the mean")
+        part = predictions[where.isin(wanted)]
+        _, total = overall_metrics(part["prediction"], part["target"], where[part.index].tolist(), resamples=resamples)
+        lost = parse_failures(part["prediction"])
+        rows += [_measured(model, f"overall/{name}", metric, lost) for metric in total.items()]
     return rows
 
 

@@ -52,12 +52,19 @@ def write_q_bench_video(root: Path, draw: Draw | DrawGenerated, counts: dict[str
                     "answer": letter,
                     "category": {_global: "global", _referring: "referring", _compare: "pair"}[make],
                     "dimension": concern,
+                    "world": [_facts(member) for member in members],
                 }
             )
         open_ended = {"question_type": "open_ended", "context": "Single-Global", "quality_concern": "Technical"}
         entries.append({"video_name": f"{split}_000_a.mp4", "question": "Describe the quality.", **open_ended})
         write_json(root / f"Q_Bench_Video_{split}.json", entries)
     return truth
+
+
+def _facts(clip: DrawnClip | GeneratedClip) -> dict:
+    """What the world knows of a clip, and no published file says."""
+    shown = {"shown": clip.shown, "faults": clip.faults} if isinstance(clip, GeneratedClip) else {}
+    return {"strengths": clip.strengths, **shown}
 
 
 def _global(clip: DrawnClip, pair: tuple[GeneratedClip, GeneratedClip]) -> tuple:

@@ -126,7 +126,10 @@ class InternVLMotionModel(InternVLModel):
             weights = [weight.float().numpy(force=True) for weight in self.motion_tower.state_dict().values()]
             settings = [value for name, value in self.config.to_dict().items() if name.startswith("motion_")]
             self.motion_key = _digest(repr(settings).encode(), *weights)
-        return _digest(self.motion_key.encode(), repr(video.shape).encode(), video.float().numpy(force=True))
+        # Kept with the tensor: a step's many forwards show the model the very same pixels.
+        if not hasattr(video, "pixels_digest"):
+            video.pixels_digest = _digest(repr(video.shape).encode(), video.float().numpy(force=True))
+        return _digest(self.motion_key.encode(), video.pixels_digest.encode())
 
     def _watch(self, videos: torch.Tensor) -> torch.Tensor:
         """(n, T, 3, height, width) to (n, tokens a video, features)."""

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig, AutoProcessor, InternVLConfig, InternVLForConditionalGeneration
 from transformers.utils import logging
 
-from vqa_lib.models.loading import DTYPES, ModelError, check_new_folder
-from vqa_lib.models.motion import InternVLMotionConfig, InternVLMotionForConditionalGeneration, motion_token
+from vqa_lib.models.families import has_motion
+from vqa_lib.models.loading import DTYPES, ModelError, check_new_folder, load_model
+from vqa_lib.models.motion import (
+    MOTION,
+    MOTION_CHUNK,
+    InternVLMotionConfig,
+    InternVLMotionForConditionalGeneration,
+    motion_token,
+)
 from vqa_lib.models.slowfast import load_slowfast
 
 # InternVLChat's names, as the authors' checkpoint has them, -> the names of transformers' published InternVL weights.
@@ -102,6 +109,40 @@ def convert_vqathinker(source: str | Path, base: str | Path, output: str | Path,
         else:
             place.copy_(weight)
     _write(model, processor, output)
+
+
+def without_motion(source: str | Path, output: str | Path) -> Path:
+    """Write a model with a motion branch as the plain InternVL that is left without it; returns the new folder.
+
+    For recipes without motion to start from the very model that the others start from. The placeholder's row of the
+    vocabulary stays, under a name that no prompt has. A folder that is complete is left as it is.
+
+    Raises:
+        ModelError: a source without a motion branch.
+
+    Example:
+        start = without_motion("vqa_lib/models/motion_starter_weights", run.path / "start")
+    """
+    output = Path(output)
+    if (output / "model.safetensors").exists():
+        return output
+    model, processor = load_model(source, "float32")
+    if not has_motion(model):
+        raise ModelError(f"{source}: has no motion branch that could be taken out")
+    kept = {name: value for name, value in model.config.to_dict().items() if not name.startswith("motion_")}
+    config = InternVLConfig(**{name: value for name, value in kept.items() if name not in ("model_type", "auto_map")})
+    plain = InternVLForConditionalGeneration(config)
+    weights = {name: weight for name, weight in model.state_dict().items() if ".motion_" not in name}
+    plain.load_state_dict(weights)
+    plain.generation_config = model.generation_config
+    processor.save_pretrained(output)
+    for file in output.glob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        for token in (MOTION, MOTION_CHUNK):
+            text = text.replace(f'"{token}"', f'"<|no_{token[1:-1]}|>"')
+        file.write_text(text, encoding="utf-8")
+    plain.save_pretrained(output)  # last: its file says that the folder is complete
+    return output
 
 
 def _with_motion(base: str | Path, output: str | Path, dtype: str, seed: int, options: dict):

@@ -20,7 +20,7 @@ from vqa_lib.miniature.distortions import DISTORTIONS
 from vqa_lib.miniature.opinions import true_quality
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode
-from vqa_lib.prompts import PROMPTS
+from vqa_lib.prompts import PROMPTS, Prompt
 from vqa_lib.records import Scale, ScoredClip, rescale
 from vqa_lib.video import FramePolicy
 
@@ -55,9 +55,18 @@ def describe(strengths: dict[str, float], kind: str) -> str:
     return f"The {kind} has {found}." if found else f"The {kind} is clean."
 
 
-def response(description: str, score: float) -> str:
-    """A response in VQ-Insight's format."""
-    return f"<think> {description} </think> <answer> {score:.2f} </answer>"
+def response(description: str, score: float, prompt: Prompt = PROMPTS["vq_insight/natural"]) -> str:
+    """A response in the form that a prompt asks for.
+
+    Example:
+        >>> response("The video is clean.", 4.5, PROMPTS["q_insight"])
+        '<think> The video is clean. </think> <answer> {"rating": 4.50} </answer>'
+        >>> response("The video is clean.", 4.5, PROMPTS["vqathinker/no_reasoning"])
+        '<answer> 4.50 </answer>'
+    """
+    answer = f'{{"{prompt.key}": {score:.2f}}}' if prompt.key else f"{score:.2f}"
+    reasons = f"<think> {description} </think> " if prompt.reasoning else ""
+    return f"{reasons}<answer> {answer} </answer>"
 
 
 def tokenizer_texts(seed: int = 0) -> list[str]:
@@ -114,13 +123,23 @@ def judgement(
 
     def respond(index: int, random: np.random.Generator) -> str:
         clip, found = clips[index], strengths[index]
-        if random.random() < random_share:
-            score = random.uniform(scale.low, scale.high)
-        elif overlooked:
-            noticed = {name: strength for name, strength in found.items() if name not in overlooked}
-            score = scale.low + (scale.high - scale.low) * true_quality(noticed)
-        else:
-            score = rescale(clip.mos, clip.scale, scale)
-        return response(describe(found, clip.kind), score)
+        return response(describe(found, clip.kind), judged_score(clip, found, scale, random, overlooked, random_share))
 
     return respond
+
+
+def judged_score(
+    clip: ScoredClip,
+    strengths: dict[str, float],
+    scale: Scale,
+    random: np.random.Generator,
+    overlooked: tuple[str, ...] = (),
+    random_share: float = 0.0,
+) -> float:
+    """The score that a judge gives a clip; see `judgement`."""
+    if random.random() < random_share:
+        return random.uniform(scale.low, scale.high)
+    if overlooked:
+        noticed = {name: strength for name, strength in strengths.items() if name not in overlooked}
+        return scale.low + (scale.high - scale.low) * true_quality(noticed)
+    return rescale(clip.mos, clip.scale, scale)

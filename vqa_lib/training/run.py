@@ -41,11 +41,12 @@ __all__ = ["GRPOSettings", "Job", "grpo_config", "read_log", "train_grpo", "trai
 class GRPOSettings(TrainingSettings):
     """How a stage is trained by GRPO. Names follow the papers: `group` responses a query, `queries` a step.
 
-    beta: weight of the KL term. contrast: responses a query on perturbed frames. engine: "shared", or "reference" for
-    the plain, slow way through transformers. processes: that share each step, one a GPU; with 1 training stays in this
-    process. accelerate_config: a file for `accelerate launch`, such as those in params/accelerate; "" for plain data
-    parallelism. vllm: address of a `models/vllm_server.py` that samples in this process's place, for adapters only; ""
-    to sample here. The others: see `TrainingSettings`.
+    beta: weight of the KL term. temperature, top_p, top_k (0: all tokens): of the rollouts. contrast: responses a query
+    on perturbed frames. engine: "shared", or "reference" for the plain, slow way through transformers. processes: that
+    share each step, one a GPU; with 1 training stays in this process. accelerate_config: a file for `accelerate
+    launch`, such as those in params/accelerate; "" for plain data parallelism. vllm: address of a
+    `models/vllm_server.py` that samples in this process's place, for adapters only; "" to sample here. The others: see
+    `TrainingSettings`.
     """
 
     group: int = 8
@@ -53,6 +54,7 @@ class GRPOSettings(TrainingSettings):
     clip: float = 0.2
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
     max_completion: int = 768
     contrast: int = 4
     engine: str = "shared"
@@ -108,7 +110,7 @@ def grpo_config(settings: GRPOSettings, output: Path) -> GRPOConfig:
         scale_rewards="group",
         temperature=settings.temperature,
         top_p=settings.top_p,
-        top_k=0,
+        top_k=settings.top_k,
         max_completion_length=settings.max_completion,
         warmup_steps=settings.warmup,
         lr_scheduler_type=settings.schedule,
