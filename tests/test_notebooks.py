@@ -143,7 +143,7 @@ def test_notebook_runs(notebook, workplace):
     check_run(run_notebook(notebook, "tiny", overrides, []))
 
 
-@pytest.mark.parametrize("method", ["vqathinker/no_motion", "vqathinker/no_reasoning", "q_insight"])
+@pytest.mark.parametrize("method", ["vqathinker/no_motion", "q_insight"])
 def test_vqathinker_is_trained_and_scored_by_other_recipes(method, workplace):
     data = f"data={workplace / 'miniature'}"
     overrides = [*SMOKE["vqathinker/train"], data, f"model={workplace / 'motion_starter'}", f"method={method}"]

@@ -18,6 +18,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from safetensors.torch import load_file
 
+from vqa_lib.paths import PACKAGE
 from vqa_lib.recipes import RECIPES
 from vqa_lib.training.processes import free_port, launch
 from vqa_lib.training.run import GRPOSettings, Job, read_log, train_grpo
@@ -59,6 +60,7 @@ def same_rewards(ours, theirs):
 
 FSDP = Path(__file__).parents[1] / "params" / "accelerate" / "fsdp.yaml"
 WAYS = {"all weights": {}, "LoRA": {"lora_rank": 4}}
+MOTION = PACKAGE / "models" / "motion_starter_weights"
 COUNTS = (2, 4)  # with 4, each group is shared by two processes
 
 # Imports take longer than all the rest, so the processes are forked from one that has imported everything.
@@ -127,6 +129,14 @@ def runs(answering_folder, videos, frame_cache, tmp_path_factory):
             job = Job(str(answering_folder), videos[:4], NATURAL, several, POLICY, output, frame_cache)
             jobs.append((job, free_port()))
             found[way, name] = output / "model"
+    # VQAThinker's: ranking over all videos of the step, and a projector that learns beside the rest. A smaller rate,
+    # since Adam makes steps of that size of what is rounding, where a gradient is next to 0.
+    thinker, alone = RECIPES["vqathinker"], replace(SMALL, max_completion=48, tokens=2000, learning_rate=3e-4)
+    found["motion", 1] = train_grpo(MOTION, videos[:4], thinker, alone, POLICY, folder / "motion-1", frame_cache)
+    (folder / "motion-2").mkdir()
+    several = replace(alone, processes=2)
+    jobs.append((Job(str(MOTION), videos[:4], thinker, several, POLICY, folder / "motion-2", frame_cache), free_port()))
+    found["motion", 2] = folder / "motion-2" / "model"
     (folder / "jobs").write_bytes(pickle.dumps(jobs))
     environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", FORKING, str(folder / "jobs")]
@@ -135,7 +145,7 @@ def runs(answering_folder, videos, frame_cache, tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize(("way", "share"), [*itertools.product(WAYS, COUNTS), ("all weights", "FSDP")])
+@pytest.mark.parametrize(("way", "share"), [*itertools.product(WAYS, COUNTS), ("all weights", "FSDP"), ("motion", 2)])
 def test_a_run_does_not_depend_on_the_split(runs, way, share):
     one, several = runs[way, 1], runs[way, share]
     same_rewards(read_log(one.parent / "log.jsonl"), read_log(several.parent / "log.jsonl"))
@@ -149,6 +159,9 @@ def test_the_compared_runs_learned(runs, answering_folder):
     moved = difference(weights(answering_folder), weights(runs["all weights", 1]))
     assert moved > 1e-4
     assert any("visual" in name for name in weights(answering_folder))
+    start, trained = weights(MOTION), weights(runs["motion", 1])
+    projector = [name for name in trained if "motion_projector" in name and name.endswith("weight")]
+    assert projector and all(difference({0: start[name]}, {0: trained[name]}) > 1e-4 for name in projector)
 
 
 class TestLaunch:
