@@ -53,23 +53,7 @@ def questions_about(video: Path, prompt: str, file: Path | None = None) -> list[
             if file is None
             else f"{file}: no question about the prompt {prompt!r}"
         )
-    return [
-        Question(
-            name=f"{video.name}: {each.question}",
-            path=video,
-            kind="video",
-            question=each.question,
-            options=(),
-            answer=None,
-            dataset="asked",
-            split="all",
-            dimension=each.dimension,
-            prompt=prompt,
-            entity=each.entity,
-            polarity="yes" if each.polarity == "positive" else "no",
-        )
-        for each in written
-    ]
+    return [each.about(video, video.name, "asked", "all") for each in written]
 
 
 def ask_video(

@@ -109,15 +109,25 @@ def caption(row: dict | pd.Series) -> str:
 
 
 def draw_clips(frames: list[np.ndarray], captions: list[str], title: str) -> Figure:
-    """Frame strips, one a clip (T, H, W, 3), with a line of text above each."""
-    figure, axes = plt.subplots(len(frames), 1, figsize=(9, 1.6 * len(frames)), squeeze=False)
-    for axis, pixels, text in zip(axes[:, 0], frames, captions, strict=True):
+    """Frame strips, one a clip (T, H, W, 3), with lines of text above each."""
+    texts = [_wrapped(text, 110) for text in captions]
+    heights = [1.2 + 0.17 * (1 + text.count("\n")) for text in texts]
+    figure, axes = plt.subplots(len(frames), 1, figsize=(9, 0.3 + sum(heights)), squeeze=False, layout="constrained")
+    for axis, pixels, text in zip(axes[:, 0], frames, texts, strict=True):
         axis.imshow(np.concatenate(list(pixels), axis=1), interpolation="nearest")
-        axis.set_title("\n".join(textwrap.wrap(text, 110)), fontsize=9, loc="left")
+        axis.set_title(text.replace("$", r"\$"), fontsize=9, loc="left")
         axis.axis("off")
     figure.suptitle(title)
-    figure.tight_layout()
     return figure
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Long lines broken; what is indented stays so."""
+    pieces = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        pieces += textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True) or [""]
+    return "\n".join(pieces)
 
 
 def draw_questions(frames: np.ndarray, answered: pd.DataFrame, title: str) -> Figure:
@@ -144,6 +154,39 @@ def draw_questions(frames: np.ndarray, answered: pd.DataFrame, title: str) -> Fi
     figure.suptitle(title.replace("$", r"\$"), fontsize=10)
     figure.tight_layout()
     return figure
+
+
+def draw_resolution(measured: pd.DataFrame, title: str) -> Figure:
+    """Accuracy against what varied, a panel for pixels and one for frame rates, a line a dimension with its 95 % band.
+
+    measured: rows of `entity_scores.measure_entities` with the columns varied ("pixels" or "rate") and at.
+    """
+    names = {"pixels": "pixels a frame", "rate": "frames a second"}
+    figure, axes = plt.subplots(1, len(names), figsize=(10, 3.6), sharey=True)
+    for axis, (varied, words) in zip(axes, names.items(), strict=True):
+        part = measured[measured["varied"] == varied]
+        for number, (dataset, line) in enumerate(part.groupby("dataset", sort=False)):
+            line = line.groupby("at")[["value", "low", "high"]].mean()
+            colour = COLOURS[number % len(COLOURS)]
+            axis.plot(line.index, line["value"], marker="o", color=colour, label=dataset.split("/")[-1])
+            axis.fill_between(line.index, line["low"], line["high"], color=colour, alpha=0.1)
+        axis.set(xlabel=words)
+    axes[0].set(ylabel="accuracy", ylim=(0, 1))
+    _legend_beside(axes[-1])
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def reasons_caption(answered: pd.DataFrame) -> str:
+    """Lines for `draw_clips`: each question with the truth, and what was said before and after training.
+
+    answered: columns question, truth, before, after; the last two are responses.
+    """
+    return "\n".join(
+        f"{row.question} (truth: {row.truth})\n    before: {row.before}\n    after: {row.after}"
+        for row in answered.itertuples()
+    )
 
 
 def draw_responses(frames: list[np.ndarray], responses: pd.DataFrame, title: str) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vqa_lib.datasets.finevd import ATTRIBUTES
-from vqa_lib.metrics import paired_bootstrap, paired_bootstrap_dimensions, paired_bootstrap_pairs
+from vqa_lib.metrics import mean, paired_bootstrap, paired_bootstrap_dimensions, paired_bootstrap_pairs
 from vqa_lib.predictions import predictions_table
 from vqa_lib.results import RunError
 from vqa_lib.tables import LABELS, METRIC_NAMES, by_dimension, published
@@ -96,10 +96,10 @@ def with_means(measured: pd.DataFrame, keys: Sequence[str] = ("model", "dataset"
     return pd.concat([measured, pd.DataFrame(rows)], ignore_index=True)
 
 
-def show_cell(row: Mapping) -> str:
+def show_cell(row: Mapping, percent: bool | None = None) -> str:
     """Value, interval (of a mean: range over the seeds), n and unparsed answers; the reason where there is no value.
 
-    tau, diff and accuracy in percent, as the papers print them.
+    percent: whether in percent; None as the papers print a metric: tau, diff and accuracy.
 
     Example:
         >>> show_cell({"metric": "tau", "value": 0.5, "low": 0.4, "high": 0.6, "n": 24, "unparsed": 1, "seed": 0})
@@ -107,7 +107,8 @@ def show_cell(row: Mapping) -> str:
     """
     if pd.isna(row["value"]):
         return f"undefined: {row['reason']}"
-    factor, digits = (100, 2) if row.get("metric") in PERCENT else (1, 3)
+    percent = row.get("metric") in PERCENT if percent is None else percent
+    factor, digits = (100, 2) if percent else (1, 3)
     value, low, high = (f"{factor * row[name]:.{digits}f}" for name in ("value", "low", "high"))
     spread = f"({low} to {high})" if str(row["seed"]).startswith("mean") else f"[{low}, {high}]"
     lost = f", unparsed {int(row['unparsed'])}" if row.get("unparsed") else ""
@@ -115,8 +116,11 @@ def show_cell(row: Mapping) -> str:
 
 
 def seeds_beside_paper(measured: pd.DataFrame, table: str, profile: str, metrics: Sequence[str]) -> pd.DataFrame:
-    """A paper's table with ours below: a row a method, seed and metric, behind them the mean over the seeds."""
-    paper = published(table)
+    """A paper's table with ours below: a row a method, seed and metric, behind them the mean over the seeds.
+
+    Ours are printed as the paper's: FingER prints all its figures in percent.
+    """
+    paper, percent = published(table), True if table.startswith("finger") else None
     shown = []
     for (method, source, metric), part in paper.groupby(["method", "source", "metric"], sort=False):
         if metric in metrics:
@@ -125,7 +129,7 @@ def seeds_beside_paper(measured: pd.DataFrame, table: str, profile: str, metrics
     ours = with_means(measured[measured["metric"].isin(metrics) & measured["dataset"].isin(paper["dataset"].unique())])
     for (method, metric), group in ours.groupby(["model", "metric"], sort=False):
         for seed, part in group.groupby("seed", sort=False):
-            cells = {row["dataset"]: show_cell(row) for _, row in part.iterrows()}
+            cells = {row["dataset"]: show_cell(row, percent) for _, row in part.iterrows()}
             whose = f"ours, {profile}"
             shown.append({"method": method, "whose": whose, "seed": seed, "metric": METRIC_NAMES[metric], **cells})
     return pd.DataFrame(shown).fillna("")
@@ -186,6 +190,32 @@ def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str)
     targets = {name: part["target"] for name, part in parts[0].items()}
     found = paired_bootstrap_dimensions(*predictions, targets, metric)
     return f"{place}/mean", found._asdict()
+
+
+def answers_difference(
+    paper: str, one: tuple[str, str], other: tuple[str, str], profile: str, seed: int
+) -> dict[str, float]:
+    """What share of the same questions one run answers rightly above another, with its 95 % interval over clips.
+
+    one, other: name of a run in the paper's file, and "before" or "after". An unreadable answer is not right. Of each
+    clip the share of its questions is taken, and a clip counts once in a resample, with all its questions.
+
+    Returns: difference (positive: `one` is better), low, high, n (clips).
+
+    Raises:
+        RunError: a run is not finished.
+        ValueError: two runs were asked different questions.
+    """
+    tables = []
+    for name, state in (one, other):
+        run = finished_run(paper, name, profile, seed)
+        table = predictions_table(run.path / "predictions" / f"{state}.jsonl").sort_values("name", ignore_index=True)
+        tables.append(table.assign(right=table["answer"] == table["true_answer"]))
+    if not tables[0]["name"].equals(tables[1]["name"]):
+        raise ValueError(f"{one[0]} and {other[0]} (profile {profile}, seed {seed}) were asked different questions")
+    gained = tables[0]["right"].astype(float) - tables[1]["right"].astype(float)
+    found = mean(gained.groupby(tables[0]["clip"]).mean())
+    return {"difference": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
 def beside_paper_differences(differences: pd.DataFrame, table: str, whole: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vqa_lib.datasets.videofeedback import DIMENSIONS
+from vqa_lib.records import Question
 
 MOST = 40  # questions about one prompt; FingER has 18 on average
 LONGEST = 200  # letters of a question
@@ -88,6 +89,23 @@ class WrittenQuestion:
     dimension: str
     question: str
     polarity: str
+
+    def about(self, path: Path, clip: str, dataset: str, split: str) -> Question:
+        """The same question about a video: `clip` is what the video is called (see `predictions.clip_of`)."""
+        return Question(
+            name=f"{clip}: {self.question}",
+            path=path,
+            kind="video",
+            question=self.question,
+            options=(),
+            answer=None,
+            dataset=dataset,
+            split=split,
+            dimension=self.dimension,
+            prompt=self.prompt,
+            entity=self.entity,
+            polarity="yes" if self.polarity == "positive" else "no",
+        )
 
 
 @dataclass
