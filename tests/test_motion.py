@@ -172,6 +172,16 @@ def test_what_does_not_fit(loaded, prompt, tmp_path):
         build_tiny_internvl(tmp_path, ["a"], motion="two")
 
 
+def test_slowfast_never_learns(tiny_motion_folder):
+    """Nor is it shared among processes as what learns: a group of them would wait for its gradients."""
+    model, _ = load_model(tiny_motion_folder)
+    model.requires_grad_(True)
+    for network in (load_model(tiny_motion_folder)[0], model):
+        learning = {name for name, weight in network.named_parameters() if weight.requires_grad}
+        assert not any("motion_tower" in name for name in learning)
+        assert {name for name, _ in network.named_parameters() if "motion_projector" in name} <= learning
+
+
 def test_the_projector_learns_beside_an_adapter(loaded):
     assert lora_config(4, model=loaded[0]).modules_to_save == ["motion_projector"]
     assert lora_config(4).modules_to_save is None

@@ -129,9 +129,10 @@ def runs(answering_folder, videos, frame_cache, tmp_path_factory):
             job = Job(str(answering_folder), videos[:4], NATURAL, several, POLICY, output, frame_cache)
             jobs.append((job, free_port()))
             found[way, name] = output / "model"
-    # VQAThinker's: ranking over all videos of the step, and a projector that learns beside the rest. A smaller rate,
-    # since Adam makes steps of that size of what is rounding, where a gradient is next to 0.
-    thinker, alone = RECIPES["vqathinker"], replace(SMALL, max_completion=48, tokens=2000, learning_rate=3e-4)
+    # VQAThinker's: ranking over all videos of the step, and a projector that learns beside the rest. The vision tower
+    # stays as it is: the biases of its keys have no gradient but rounding, of which Adam makes steps.
+    thinker = RECIPES["vqathinker"]
+    alone = replace(SMALL, max_completion=48, tokens=2000, learning_rate=3e-4, train_vision=False)
     found["motion", 1] = train_grpo(MOTION, videos[:4], thinker, alone, POLICY, folder / "motion-1", frame_cache)
     (folder / "motion-2").mkdir()
     several = replace(alone, processes=2)

@@ -10,12 +10,13 @@ from out_of_memory import run_out
 from safetensors.torch import load_file
 
 from vqa_lib.answers import parse_choice, parse_dimensions, parse_score
+from vqa_lib.datasets.videofeedback import DIMENSIONS
 from vqa_lib.models.families import encode
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.reference import plain_inputs
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.recipes import RECIPES, Recipe
-from vqa_lib.records import Pair, Question, Scale, ScoredClip
+from vqa_lib.records import Pair, Question, Scale, ScoredClip, rescale
 from vqa_lib.training import common, sft
 from vqa_lib.training.common import NotANumber, read_log, visuals_of
 from vqa_lib.training.responses import true_response
@@ -53,6 +54,9 @@ CLIP = ScoredClip("a", FILE, "video", {"overall": 4.0}, Scale(1, 5), "konvid", "
 THREE = ScoredClip(
     "b", FILE, "video", {"spatial": 40, "temporal": 5, "alignment": 102}, Scale(0, 100), "lgvq", "all", None, "a cat"
 )
+FIVE = ScoredClip(
+    "f", FILE, "video", dict(zip(DIMENSIONS, (1.0, 2.0, 3.0, 4.0, 1.5), strict=True)), Scale(1, 4), "finger", "test"
+)
 PAIR = Pair("c", FILE, Path("b.mp4"), "video", "second", "genai_bench", "test", "a cat")
 ASKED = Question("d", FILE, "video", "Is it sharp?", (), "no", "visionreward_questions", "train")
 
@@ -83,7 +87,8 @@ def test_true_responses(record, recipe, reasoning, expected):
 def test_a_true_response_is_read_as_the_truth(name):
     """Of every prompt but those that ask for no tags, which no parser reads."""
     prompt = PROMPTS[name]
-    record = ASKED if "{question}" in prompt.text else PAIR if prompt.choices else THREE if prompt.dimensions else CLIP
+    rated = FIVE if len(prompt.dimensions) == 5 else THREE
+    record = ASKED if "{question}" in prompt.text else PAIR if prompt.choices else rated if prompt.dimensions else CLIP
     record = replace(ASKED, options=("sharp", "blurred"), answer="B") if "{options}" in prompt.text else record
     text = true_response(record, prompt, "sharp" if prompt.reasoning else None)
     if name == "finger/answer":
@@ -91,10 +96,10 @@ def test_a_true_response_is_read_as_the_truth(name):
     elif prompt.choices:
         assert parse_choice(text, prompt.choices) == prompt.choices[1]
     elif prompt.dimensions:
-        scores = {"spatial": 40, "temporal": 5, "consistency": 100}
+        scores = FIVE.scores if record is FIVE else {"spatial": 40, "temporal": 5, "consistency": 100}
         assert parse_dimensions(text, prompt.dimensions, prompt.scale) == scores
     else:
-        assert parse_score(text, prompt.scale) == (4 if prompt.scale.high == 5 else 75)
+        assert parse_score(text, prompt.scale) == rescale(CLIP.mos, CLIP.scale, prompt.scale)
 
 
 @pytest.mark.parametrize(

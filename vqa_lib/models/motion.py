@@ -172,6 +172,13 @@ class InternVLMotionForConditionalGeneration(InternVLForConditionalGeneration):
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
 
+    @classmethod
+    def from_pretrained(cls, *arguments, **options):
+        made = super().from_pretrained(*arguments, **options)
+        model = made[0] if isinstance(made, tuple) else made
+        model.model.motion_tower.requires_grad_(False)  # loaded weights are new parameters, which would learn
+        return made
+
     def requires_grad_(self, requires_grad: bool = True):
         super().requires_grad_(requires_grad)
         self.model.motion_tower.requires_grad_(False)  # never learns, whatever is thawed
