@@ -69,7 +69,7 @@ def ask_video(
     return table.assign(
         question=[question.question for question in questions],
         score=score_entities(table),
-        reason=[reasoning_text(response) or "" for response in table["response"]],
+        reason=[(reasoning_text(response) or "").strip() for response in table["response"]],
     )
 
 

@@ -71,10 +71,8 @@ def rated_clips(questions: Sequence[Question], overall: bool) -> list[ScoredClip
     """The clips of questions with known answers, to be rated as a whole or by dimension (FingER, Table 1).
 
     Their scores are those that the true answers give (sums of `score_clips_by_entities`), on a scale of 0 to the most
-    questions of any clip. overall: one score, "overall"; else one a dimension, by its published name.
-
-    Raises:
-        ValueError: a clip without questions in some dimension, or a question without a published answer.
+    questions of any clip. overall: one score, "overall"; else one a dimension, by its published name. Clips of which a
+    score is not known (no question in a dimension, an answer that is not published) are left out.
     """
     table = pd.DataFrame([
         {
@@ -87,9 +85,7 @@ def rated_clips(questions: Sequence[Question], overall: bool) -> list[ScoredClip
     clips, paths = score_clips_by_entities(table), {clip_of(each): each.path for each in questions}
     names = {"overall": "overall"} if overall else SHORT
     columns = {name: f"target_{short}" for name, short in names.items()}
-    broken = clips[clips[list(columns.values())].isna().any(axis=1)]
-    if len(broken):
-        raise ValueError(f"{broken['clip'].iloc[0]}: a dimension has no question, or an answer is not published")
+    clips = clips[clips[list(columns.values())].notna().all(axis=1)]
     scale = Scale(0, float(clips["questions"].max()))
     return [
         ScoredClip(
