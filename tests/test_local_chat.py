@@ -61,9 +61,9 @@ def test_an_interruption_loses_nothing_that_was_replied(chat_folder, tmp_path, m
         keep(file, content)
         raise KeyboardInterrupt
 
-    keep = local_chat._keep
+    keep = local_chat.write_json
     with monkeypatch.context() as patch:
-        patch.setattr(local_chat, "_keep", break_off)
+        patch.setattr(local_chat, "write_json", break_off)
         with pytest.raises(KeyboardInterrupt):
             LocalChat(chat_folder, tmp_path, max_tokens=12, batch_size=1).ask(ASKED)
     assert len(list(tmp_path.glob("*.json"))) == 1

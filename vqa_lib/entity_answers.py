@@ -20,7 +20,7 @@ from vqa_lib.models.answer_tokens import answer_step, answer_tokens
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode_questions
 from vqa_lib.models.rollouts import continue_prefixes, sampling_for
-from vqa_lib.predictions import answer_row, clip_of, identity, read_predictions, rows_of
+from vqa_lib.predictions import answer_row, clip_of, identity, rows_by_identity, rows_of
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.questions import filled
 from vqa_lib.records import Question
@@ -134,7 +134,7 @@ def answer_entities(
     for question in questions:
         filled(asked, question)  # what cannot be asked is found before anything is computed
     output = claim(output, deciding(asked.text, policy, 0, max_completion, None, None, settings))
-    done = {(row["dataset"], row["split"], row["name"]) for row in read_predictions(output)}
+    done = rows_by_identity(output)
     owed: dict[Path, list[Question]] = {}
     for question in questions:
         if identity(question) not in done:

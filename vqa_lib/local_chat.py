@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from vqa_lib.results import model_digest
+from vqa_lib.results import model_digest, write_json
 
 
 class LocalChatError(ValueError):
@@ -44,10 +43,11 @@ class LocalChat:
         digest = model_digest(self.name)
         files = {question: self._file(digest, question) for question in questions}
         missing = [question for question, file in files.items() if not file.exists()]
+        self.cache.mkdir(parents=True, exist_ok=True)
         for start in tqdm(range(0, len(missing), self.batch_size), desc=label, unit="batch", mininterval=5):
             part = missing[start : start + self.batch_size]
             for question, reply in zip(part, self._replies(part), strict=True):
-                _keep(files[question], {"model": self.name, "question": question, "reply": reply})
+                write_json(files[question], {"model": self.name, "question": question, "reply": reply})
         return [json.loads(files[question].read_text(encoding="utf-8"))["reply"] for question in questions]
 
     def _file(self, digest: str, question: str) -> Path:
@@ -84,10 +84,3 @@ class LocalChat:
             model.generation_config.update(temperature=None, top_p=None, top_k=None)
             self._loaded = model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
         return self._loaded
-
-
-def _keep(file: Path, content: dict) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    os.replace(unfinished, file)

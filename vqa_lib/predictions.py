@@ -28,9 +28,14 @@ def read_predictions(path: Path) -> list[dict]:
     return rows
 
 
+def rows_by_identity(path: Path) -> dict[tuple[str, str, str], dict]:
+    """The finished rows of a predictions file by what their record is known by, see `identity`."""
+    return {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(path)}
+
+
 def rows_of(path: str | Path, records: Sequence[Record] | None = None) -> list[dict]:
     """The rows of a predictions file, in the order of `records` where given, else of the file."""
-    rows = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(Path(path))}
+    rows = rows_by_identity(Path(path))
     return list(rows.values()) if records is None else [rows[identity(record)] for record in records]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vqa_lib.datasets import load_pairs
 from vqa_lib.paths import resolve
-from vqa_lib.predictions import SIDES, read_predictions
+from vqa_lib.predictions import SIDES, rows_by_identity
 from vqa_lib.records import Pair
 from vqa_lib.results import RunFolder
 
@@ -71,7 +71,7 @@ def _choice(said: Mapping[str, list[dict]], whole: str) -> tuple[int, str]:
 def _said(run: RunFolder, pairs: Sequence[Pair]) -> list[dict]:
     """A run's row on each pair."""
     path = run.path / "predictions" / "after.jsonl"
-    said = {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(path)}
+    said = rows_by_identity(path)
     keys = [(pair.dataset, pair.split, pair.name) for pair in pairs]
     if missing := [key for key in keys if key not in said]:
         raise ValueError(f"{path}: has no answer to the pair {'/'.join(missing[0])}")
