@@ -7,9 +7,10 @@ from datasets import Dataset
 from transformers import PrinterCallback
 
 from benchmarks.setting import RECIPE, Setting
+from vqa_lib.entity_answers import ask_videos
 from vqa_lib.models import packing
 from vqa_lib.models.dialogue import EncodedPrompt
-from vqa_lib.records import ScoredClip
+from vqa_lib.records import Question, ScoredClip
 from vqa_lib.scoring import score_clips
 from vqa_lib.training.grpo import VideoGRPOTrainer
 from vqa_lib.training.rows import training_rows
@@ -58,3 +59,9 @@ def score(model, setting: Setting, clips: list[ScoredClip], output) -> list[str]
         max_completion=setting.sizes.scoring_completion,
     )
     return list(table["response"])
+
+
+def answer(model, setting: Setting, clip: ScoredClip, questions: list[Question]) -> list[float]:
+    """P(Yes) of each question about a clip, their part of the dialogue computed once."""
+    rows = ask_videos(model, setting.processor, [(setting.frames(clip), questions)], "finger/answer", 1)
+    return [row["probability"] for row in rows]

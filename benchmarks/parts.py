@@ -11,7 +11,12 @@ import torch
 from benchmarks import memory, ours, per_rollout, stock
 from benchmarks.setting import Setting
 from benchmarks.timing import alternate, count_operations, describe_device, entry, matmul_rate
+from vqa_lib.entity_grammar import grammar_questions
 from vqa_lib.frame_cache import FrameCache
+from vqa_lib.models.answer_tokens import answer_tokens
+from vqa_lib.models.families import encode
+from vqa_lib.prompts import PROMPTS
+from vqa_lib.questions import filled
 from vqa_lib.video import read_frames
 
 # Largest difference of log-probabilities that still counts as the same: sums in another order, nothing more.
@@ -171,6 +176,36 @@ def measure_scoring(setting: Setting, rounds: int) -> dict:
     return result
 
 
+def measure_entities(setting: Setting, rounds: int, questions: int) -> dict:
+    """FingER's questions about a clip, answered without reasons: one at a time by plain `generate`, and all at once.
+
+    Frames come from a filled cache on both sides. largest_difference: of P(Yes) between them.
+    """
+    (clip,) = setting.clips(1)
+    prompt = "A girl in a yellow raincoat jumps over a puddle while a black dog sleeps under a tree"
+    about = [each.about(clip.path, clip.name, "bench", "test") for each in grammar_questions(prompt)[:questions]]
+    if len(about) < questions:
+        raise RuntimeError(f"the grammar has {len(about)} questions about {prompt!r}, {questions} are to be asked")
+    texts = [filled(PROMPTS["finger/answer"], question).text for question in about]
+    tokenizer, model = setting.processor.tokenizer, setting.load_model().eval()
+    setting.frames(clip)  # into the cache: decoding is another part
+    yes, no = answer_tokens(tokenizer, "Yes"), answer_tokens(tokenizer, "No")
+    sides = {
+        "one at a time": lambda: stock.answer(model, setting, clip, texts, [*yes, *no]),
+        "ours": lambda: ours.answer(model, setting, clip, about),
+    }
+    plain, shared = (work() for work in sides.values())  # the warm-up too
+    chances = plain.softmax(1)[:, : len(yes)].sum(1)
+    difference = float((chances - torch.tensor(shared)).abs().max())
+    if setting.sizes.dtype == "float32" and not difference < 1e-5:
+        raise RuntimeError(f"P(Yes) of ours and of plain transformers differ by {difference}")
+    seconds = alternate(sides, rounds, warm_up=False)
+    length = len(encode(setting.processor, [(setting.frames(clip), clip.kind)], texts[0]).ids)
+    sizes = setting.described(prompt=length, questions=questions)
+    device = describe_device(setting.device)
+    return entry(seconds, "one at a time", "ours", sizes, device, largest_difference=difference)
+
+
 def measure_memory(smoke: bool) -> dict:
     """Predicted and counted peak memory of GRPO steps, always on the CPU; ratio: predicted / counted, the worst case's.
 
@@ -189,4 +224,5 @@ PARTS = {
     "step_vs_per_rollout_8_1": (measure_step, {"against": "per_rollout", "prompt_to_completion": 8}, 4.0),
     "warm_epoch": (measure_warm_epoch, {}, 20.0),
     "scoring": (measure_scoring, {}, 3.0),
+    "entities": (measure_entities, {"questions": 18}, 8.0),
 }

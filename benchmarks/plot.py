@@ -20,6 +20,7 @@ LABELS = {
     "step_vs_per_rollout_8_1": "whole GRPO step, 8 : 1\nagainst encoding per rollout",
     "warm_epoch": "reading frames, later epochs\nagainst the first",
     "scoring": "scoring clips\nagainst one at a time",
+    "entities": "18 entity questions a clip\nagainst one at a time",
 }
 
 

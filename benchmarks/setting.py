@@ -159,7 +159,8 @@ def write_model(sizes: Sizes, folder: Path, device: str) -> None:
     no part of a checkpoint (rotary frequencies) are made again when the folder is loaded. The head's rows of the end
     token and of ids beyond the tokenizer are zero: greedy answers then never end early and can always be read.
     """
-    tokenizer = build_tokenizer(tokenizer_texts())
+    finger = ["Yes", "No", PROMPTS["finger/answer"].text]  # words that every real tokenizer has
+    tokenizer = build_tokenizer([*tokenizer_texts(), *finger * 40])
     if len(tokenizer) > sizes.text["vocab_size"]:
         raise ValueError(f"vocab_size must be at least {len(tokenizer)}, the tokenizer's")
     ids = dict(zip(SPECIAL_TOKENS, tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS), strict=True))

@@ -16,7 +16,7 @@ from trl.models import unwrap_model_for_generation
 
 from benchmarks.setting import RECIPE, Setting
 from vqa_lib.models.dialogue import EncodedPrompt
-from vqa_lib.models.families import to_device, vision_token_ids
+from vqa_lib.models.families import encode, to_device, vision_token_ids
 from vqa_lib.models.loading import DTYPES
 from vqa_lib.models.reference import plain_inputs
 from vqa_lib.perturb import shuffle
@@ -178,3 +178,16 @@ def score(model, setting: Setting, clips: list[ScoredClip]) -> list[str]:
         )
         texts += tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return texts
+
+
+def answer(model, setting: Setting, clip: ScoredClip, texts: list[str], tokens: list[int]) -> torch.Tensor:
+    """Logits of some tokens at the answer of each question about a clip, by plain `generate`, a question at a time."""
+    seen = []
+    for text in texts:
+        prompt = encode(setting.processor, [(setting.frames(clip), clip.kind)], text)
+        given = model.generate(
+            **plain_inputs(model, [prompt]),
+            max_new_tokens=1, do_sample=False, output_logits=True, return_dict_in_generate=True,
+        )  # fmt: skip
+        seen.append(given.logits[0][0, tokens].float().cpu())
+    return torch.stack(seen)

@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 
 from vqa_lib import tables
-from vqa_lib.datasets import load_clips, load_pairs
+from vqa_lib.datasets import load_clips, load_pairs, load_questions
+from vqa_lib.entity_benchmarks import measure_differences
+from vqa_lib.entity_scores import measure_entities, rated_clips
 from vqa_lib.miniature import write_miniature
 from vqa_lib.miniature.distortions import encode_video
 from vqa_lib.paths import resolve
+from vqa_lib.predictions import answer_row, clip_of
 from vqa_lib.results import RunFolder, write_json
 from vqa_lib.workflow import planned_run
 
@@ -166,6 +169,61 @@ def write_vqathinker_run(name, seed, profile="tiny"):
         measured = tables.measure(pd.DataFrame(rows), state, resamples=50)
         if planned.notebook.endswith("benchmarks"):
             measured += tables.measure_overall(pd.DataFrame(rows), state, BENCHMARKS, resamples=50)
+    write_json(run.path / "params.json", planned.params)
+    write_json(run.path / "metrics.json", {"metrics": measured})
+    write_json(run.path / "DONE", {})
+    return run
+
+
+def entity_rows(questions, right, seed):
+    random = np.random.default_rng([seed, 3])
+    for question in questions:
+        said = question.answer if random.random() < right else {"yes": "no", "no": "yes"}[question.answer]
+        response = f"<reason> It is $red$. </reason> <answer> {said.capitalize()} </answer>"
+        row = answer_row(question, said, response) | {"clip": clip_of(question), "prompt": question.prompt}
+        row |= {"entity": question.entity, "polarity": question.polarity}
+        yield row | {"probability": random.uniform(0.5, 1) if said == "yes" else random.uniform(0, 0.5)}
+
+
+def rating_rows(questions, overall, seed):
+    random = np.random.default_rng([seed, 4])
+    for clip in rated_clips(questions, overall):
+        names = [""] if overall else [f"_{name}" for name in clip.scores]
+        row = {"dataset": clip.dataset, "split": clip.split, "name": clip.name}
+        row |= {f"target{name}": score for name, score in zip(names, clip.scores.values(), strict=True)}
+        yield row | {f"prediction{name}": float(random.integers(1, 5)) for name in names}
+
+
+def write_finger_run(name, seed, profile="tiny"):
+    """A finished run of that name in params/tables/finger.yaml; GRPO with cold start is right most often."""
+    planned = planned_run("finger", name, profile, seed)
+    run = RunFolder(planned.path, planned.params)
+    run.path.mkdir(parents=True, exist_ok=True)
+    state = "before" if planned.params.get("zero_shot") else "after"
+    folder = resolve(planned.params["data"])
+    write_miniature(folder, scale=0.5, seed=0, names=["finger"])
+    questions = load_questions("finger", folder / "finger", "test")
+    rows = list(entity_rows(questions, {"answers_grpo": 0.95}.get(name, 0.6), seed))
+    answered, measured = pd.DataFrame(rows), []
+    if planned.notebook.endswith("benchmarks"):
+        rated = pd.DataFrame(score_rows(["genai_bench_800/all"], 0.5, seed))
+        pairs = pd.DataFrame({"dataset": "visionreward_pairs", "split": "test", "preference": ["first", "second"] * 9,
+                              "difference": np.random.default_rng(seed).normal(size=18)})  # fmt: skip
+        measured = tables.measure(rated, state, resamples=50) + measure_differences(pairs, state, resamples=50)
+    elif planned.notebook.endswith("resolution"):
+        for varied, values in {"pixels": planned.params["pixels"], "rate": planned.params["rates"]}.items():
+            for value in values:
+                found = measure_entities(answered, f"{varied} {value:g}", resamples=50)
+                measured += [row | {"varied": varied, "at": value} for row in found]
+    else:
+        for words, probability in {"w/ prob": True, "w/o prob": False}.items():
+            measured += measure_entities(answered, f"{state}, {words}", probability, resamples=50)
+        if name == "answers_zero_shot":
+            levels = measure_entities(answered, "", resamples=50)
+            for level, prompt in {"overall level": "overall", "dimension level": "dimension"}.items():
+                write_rows(run, f"{state} {level}", list(rating_rows(questions, prompt == "overall", seed)))
+                measured += [row | {"model": f"{state}, {level}"} for row in levels if row["metric"] != "accuracy"]
+    write_rows(run, state, rows)
     write_json(run.path / "params.json", planned.params)
     write_json(run.path / "metrics.json", {"metrics": measured})
     write_json(run.path / "DONE", {})

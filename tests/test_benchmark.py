@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LOSSES = ["loss_8_1", "loss_4_1", "loss_1_1"]
 STEPS = ["step_vs_stock", "step_vs_per_rollout", "step_vs_per_rollout_8_1"]
-KEYS = [*LOSSES, *STEPS, "warm_epoch", "scoring"]
+KEYS = [*LOSSES, *STEPS, "warm_epoch", "scoring", "entities"]
 
 
 def run(module: str, output: Path, *options: str) -> None:
@@ -73,6 +73,11 @@ def test_operations_of_a_step_are_counted(results, key):
 def test_a_step_s_responses_have_the_length_that_the_ratio_says(results):
     usual, short = (results[key]["sizes"] for key in ("step_vs_per_rollout", "step_vs_per_rollout_8_1"))
     assert short["step_completion"] == short["prompt"] // 8 != usual["step_completion"]
+
+
+def test_entity_questions_have_the_probabilities_of_plain_transformers(results):
+    assert results["entities"]["largest_difference"] < 1e-5
+    assert results["entities"]["sizes"]["questions"] == 18
 
 
 def test_predicted_memory_is_compared_with_a_step_s(results):

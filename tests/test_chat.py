@@ -1,5 +1,6 @@
 """A language model at an endpoint: a server of ours that answers, refuses, dawdles and talks nonsense."""
 
+import base64
 import json
 import threading
 import time
@@ -7,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vqa_lib.chat import ChatError, ChatModel
+from vqa_lib.chat import ChatError, ChatModel, Shown
 
 
 class Server(ThreadingHTTPServer):
@@ -133,12 +134,9 @@ def test_a_server_that_dawdles_is_given_up_and_tried_again(server, chat):
     [
         (refusing(401, "bad key"), "refused a question with status 401: .*bad key"),
         (refusing(404, "no such model"), "status 404: .*no such model"),
-        (lambda handler: handler.reply("<html>Welcome</html>", kind="text/html"), "without text|something else"),
+        (lambda handler: handler.reply("<html>Welcome</html>", kind="text/html"), "without a message|something else"),
         (lambda handler: handler.reply("{]"), "something else than a chat completion"),
-        (lambda handler: handler.reply({"choices": []}), "a completion without text"),
-        (lambda handler: handler.reply(completion(None)), "a completion without text"),
-        (lambda handler: handler.reply(completion("")), "a completion without text"),
-        (lambda handler: handler.reply(completion("half a", finish="length")), "cut off after 512 tokens"),
+        (lambda handler: handler.reply({"choices": []}), "a completion without a message"),
     ],
 )  # fmt: skip
 def test_what_is_no_reply_is_one_clear_error_and_what_came_before_is_kept(server, chat, misbehaviour, message):
@@ -149,6 +147,24 @@ def test_what_is_no_reply_is_one_clear_error_and_what_came_before_is_kept(server
     before = len(server.requests)
     assert chat(at_once=1).ask(["a", "b"]) == ["re: a", "re: b"]
     assert len(server.requests) == before + 1  # only b
+
+
+def test_replies_that_are_empty_or_cut_off_are_given_as_they_came(server, chat, tmp_path):
+    endings = [completion(None), completion(""), completion("half a", finish="length")]
+    server.script = [lambda handler, body=body: handler.reply(body) for body in endings]
+    assert chat(at_once=1).ask(["a", "b", "c"]) == ["", "", "half a"]
+    assert chat(at_once=1).ask(["a", "b", "c"]) == ["re: a", "re: b", "half a"]  # an empty one is not kept
+    assert len(server.requests) == 5
+
+
+def test_a_question_with_pictures_shows_them_before_its_words(server, chat, tmp_path):
+    shown = Shown("Which is it?", (b"one", b"two"))
+    chat(at_once=1).ask([shown, Shown("Which is it?", (b"one",))])
+    (content, _) = (request["messages"][0]["content"] for request, _ in server.requests)
+    addresses = [f"data:image/jpeg;base64,{base64.b64encode(each).decode()}" for each in shown.pictures]
+    assert [part["image_url"]["url"] for part in content[:2]] == addresses and content[2]["text"] == "Which is it?"
+    assert chat().ask([shown]) and len(server.requests) == 2  # other pictures are another question
+    assert all("base64" not in json.loads(file.read_text())["question"] for file in (tmp_path / "replies").iterdir())
 
 
 def test_a_server_that_never_recovers_is_an_error(server, chat):

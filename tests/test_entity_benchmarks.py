@@ -11,6 +11,7 @@ from vqa_lib.entity_benchmarks import (
     measure_differences,
     pair_predictions,
     questions_about_records,
+    split_by_prompt,
 )
 from vqa_lib.entity_grammar import grammar_questions
 from vqa_lib.metrics import pair_metrics
@@ -65,3 +66,13 @@ def test_differences_are_judged_as_margins():
     expected = pair_metrics([2.0, 0.5, -0.1, None], ["A", "B", "tie", "A"], resamples=20)
     assert rows.loc["tau", "value"] == expected["tau"].value and rows.loc["diff", "value"] == expected["diff"].value
     assert rows["unparsed"].eq(1).all() and rows["dataset"].eq("monet/test").all()
+
+
+@pytest.mark.parametrize(("share", "fitted"), [(0.01, 1), (0.5, 2), (1.0, 3)])
+def test_weights_are_fitted_and_tested_on_different_prompts(share, fitted):
+    clips = [clip(f"{prompt}{number}", prompt) for number in range(3) for prompt in ("a", "b", "c", "d")]
+    training, tested = split_by_prompt(clips, share)
+    assert {each.prompt for each in training} == set("abcd"[:fitted])
+    assert {each.prompt for each in tested} == set("abcd"[fitted:]) and len(training) + len(tested) == 12
+    with pytest.raises(ValueError, match="tested on others, but there is 1"):
+        split_by_prompt(clips[::4], share)

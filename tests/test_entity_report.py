@@ -56,6 +56,8 @@ def test_the_tree(answered):
         "  circle",
         "    none  Does it move? unreadable",
         "overall: none",
+        "costs most:",
+        '  0.17  circle, visual quality: "Is it noisy?" yes (0.70); Grain & dust.',
     ]
     scores = summary(answered)
     assert scores["visual quality"] == pytest.approx(0.6) and math.isnan(scores["overall"])
@@ -69,6 +71,7 @@ def test_the_page_holds_everything_and_nothing_from_elsewhere(answered, make_fra
         assert shown in page
     assert "1 of 3 answers unreadable" in page
     assert not re.search(r"(src|href)=\"(?!data:)|https?://", page)
+    assert "<li>0.17 circle, visual quality: &quot;Is it noisy?&quot; yes (0.70); Grain &amp; dust.</li>" in page
     assert page.count("<tr>") == 3 and page.count("<h2>") == 2
 
 

@@ -88,6 +88,32 @@ SMOKE = {
     "vqathinker/understanding": ["data_scale=0.3", "held_out=3"],
     "vqathinker/scaling": ["samples=2", "held_out=4"],
     "vqathinker/pseudo_ranks": [*STAGE, "videos=2"],
+    "06_entity_starter": [
+        "data_scale=0.5",
+        "worlds=[1]",
+        "test_scale=0.5",
+        "answer_steps=2",
+        "spoiling_steps=2",
+        "size=4",
+        "held_out=14",
+    ],
+    "finger/sft": [
+        "method=finger/sft_reason",
+        "data_scale=0.5",
+        "queries=2",
+        "steps=2",
+        "tokens=2000",
+        "held_out=14",
+    ],
+    "finger/grpo": [*STAGE, "data_scale=0.5", "held_out=14"],
+    "finger/answers": ["data_scale=0.5", "held_out=28", "zero_shot=true"],
+    "finger/benchmarks": [
+        "data_scale=0.5",
+        "held_out=12",
+        "fit_share=0.5",
+        "model=vqa_lib/models/entity_starter_weights",
+    ],
+    "finger/resolution": ["data_scale=0.5", "held_out=14", "pixels=[1176]", "rates=[2.0]"],
 }
 # Folders of one world and scale; where none is named, the quickstart's.
 DATA = {
@@ -98,6 +124,12 @@ DATA = {
     "vq_insight/baseline_sft": "generated",
     "05_motion_starter": "motion_starter_world",
     "vqathinker/understanding": "understanding",
+    "06_entity_starter": "entity_starter_world",
+    "finger/sft": "finger",
+    "finger/grpo": "finger",
+    "finger/answers": "finger",
+    "finger/benchmarks": "finger_benchmarks",
+    "finger/resolution": "finger",
 }
 
 
@@ -132,6 +164,10 @@ def test_notebook_runs(notebook, workplace):
         overrides.append(f"output={workplace / 'generator'}")
     if notebook == "05_motion_starter":
         overrides += [f"output={workplace / 'motion_starter'}", f"test_data={workplace / 'miniature'}"]
+    if notebook == "06_entity_starter":
+        overrides += [f"output={workplace / 'entity_starter'}", f"test_data={workplace / 'finger'}"]
+    if notebook in ("finger/sft", "finger/resolution"):
+        overrides.append(f"model={workplace / 'entity_starter'}")
     if notebook == "vqathinker/pseudo_ranks":
         overrides.append(f"copies={workplace / 'copies'}")
     if notebook in ("vqathinker/train", "vqathinker/sft", "vqathinker/pseudo_ranks"):

@@ -6,7 +6,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from made_up_runs import write_run, write_vqathinker_run
+from made_up_runs import write_finger_run, write_run, write_vqathinker_run
 from test_params import write_notebook
 
 from vqa_lib.paths import PACKAGE
@@ -35,6 +35,11 @@ TABLES = {
     "vqathinker/table7_sft": ["table7", "agreement", "srcc"],
     "vqathinker/figure4_damages": ["damages"],
     "vqathinker/figure5_reasoning": ["reasoning"],
+    "finger/table1_granularity": ["table1", "differences", "srcc"],
+    "finger/table2_protocols": ["table2", "differences", "srcc"],
+    "finger/table3_benchmarks": ["table3", "benchmarks"],
+    "finger/figure3_resolution": ["resolution", "accuracy"],
+    "finger/figure4_reasons": ["reasons"],
 }
 SEEDS = (0, 1)
 
@@ -60,6 +65,9 @@ def project(tmp_path_factory):
         for name in read_tables_file("vqathinker")["runs"]:
             for seed in SEEDS:
                 write_vqathinker_run(name, seed)
+        for name in read_tables_file("finger")["runs"]:
+            for seed in SEEDS:
+                write_finger_run(name, seed)
         yield folder
 
 
@@ -147,6 +155,25 @@ def test_vqathinkers_tables_have_all_test_sets_and_their_averages(project):
     described = table("vqathinker/table3_description", "table3")
     ours = described[described["whose"] == "ours, tiny"]
     assert all(ours["q_bench_video/dev/global"]) and all(ours["q_bench_video/dev/overall"])
+
+
+def test_fingers_tables_are_in_percent_and_say_what_is_sure(project):
+    shown = table("finger/table2_protocols", "table2")
+    ours = shown[(shown["whose"] == "ours, tiny") & (shown["method"] == "FingER + GRPO, with probability")]
+    assert ours["metric"].tolist() == ["accuracy"] * 3 + ["SRCC"] * 3 + ["PLCC"] * 3
+    best = ours[(ours["metric"] == "accuracy") & (ours["seed"] == "0")]["finger/test/overall"].iloc[0]
+    assert 88 < float(best.split()[0]) <= 100
+    differences = table("finger/table2_protocols", "differences")
+    assert len(differences) == 2 * 4 * len(SEEDS)
+    assert (differences[differences["of"] == "FingER + GRPO"]["low"].astype(float) > 0).all()
+    granularity = table("finger/table1_granularity", "table1")
+    ours = granularity[granularity["whose"] == "ours, tiny"]
+    assert ours["method"].nunique() == 6
+    differences = table("finger/table1_granularity", "differences")
+    assert differences["minus"].tolist() == ["overall level", "dimension level"] * len(SEEDS)
+    assert (differences["n"].astype(int) > 0).all() and differences["difference"].astype(float).notna().all()
+    levels = ours[ours["method"] == "overall level"]
+    assert set(levels["metric"]) == {"SRCC", "PLCC"} and all(levels["finger/test/overall"])
 
 
 def test_vbench_results_stand_beside_the_papers(project, tmp_path):

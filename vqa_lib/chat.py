@@ -5,6 +5,7 @@ the environment: OPENAI_BASE_URL, OPENAI_API_KEY (for a server of your own any w
 kept on disk, so what was asked before is not asked again, however often a run is broken off.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -17,11 +18,27 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vqa_lib.results import write_json
+
 RETRIES = 5  # of the openai client, with growing pauses, after a refusal for now (429), a server's fault, a lost line
 
 
 class ChatError(Exception):
     """The endpoint cannot be used, or gave no usable reply; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A question with pictures. pictures: JPEG files, in their order."""
+
+    text: str
+    pictures: tuple[bytes, ...]
+
+    def content(self) -> list[dict]:
+        """As parts of a message of the chat completions protocol."""
+        addresses = [f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}" for picture in self.pictures]
+        parts = [{"type": "image_url", "image_url": {"url": address}} for address in addresses]
+        return [*parts, {"type": "text", "text": self.text}]
 
 
 @dataclass
@@ -99,15 +116,17 @@ class ChatModel:
             raise ChatError("set VQA_CHAT_MODEL to the name of a model, such as gpt-4o (and OPENAI_API_KEY)")
         return cls(name, Path(cache), **options)
 
-    def ask(self, questions: Sequence[str], label: str = "asking") -> list[str]:
+    def ask(self, questions: Sequence[str | Shown], label: str = "asking") -> list[str]:
         """The reply to each question, in their order; what the endpoint replied once is read from disk.
 
         Temperature 0. A reply is kept as soon as it is there: after an error the same call goes on where it stopped.
+        A reply that is empty (it is not kept) or cut off at max_tokens is given as it came: whoever reads it counts it.
 
         Raises:
             ChatError: the endpoint refuses the key or the model, cannot be reached after RETRIES, or sends something
-                that is no reply (empty, cut off at max_tokens). The message says which.
+                else than a chat completion. The message says which.
         """
+        self.cache.mkdir(parents=True, exist_ok=True)
         distinct = list(dict.fromkeys(questions))
         with ThreadPoolExecutor(self.at_once) as pool:
             waiting = {question: pool.submit(self._reply, question) for question in distinct}
@@ -121,10 +140,10 @@ class ChatModel:
                 raise
         return [replies[question] for question in questions]
 
-    def _reply(self, question: str) -> str:
+    def _reply(self, question: str | Shown) -> str:
         request = {
             "model": self.name,
-            "messages": [{"role": "user", "content": question}],
+            "messages": [{"role": "user", "content": question.content() if isinstance(question, Shown) else question}],
             "temperature": 0,
             "max_tokens": self.max_tokens,
         }
@@ -136,10 +155,9 @@ class ChatModel:
                 self.use.kept += 1
             return json.loads(file.read_text(encoding="utf-8"))["reply"]
         reply, usage = self._request(request)
-        self.cache.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{threading.get_ident()}.part")
-        unfinished.write_text(json.dumps({"request": request, "reply": reply}, ensure_ascii=False), encoding="utf-8")
-        os.replace(unfinished, file)
+        if reply:
+            text = question.text if isinstance(question, Shown) else question
+            write_json(file, {"model": self.name, "question": text, "reply": reply})
         with self._lock:
             self.use.asked += 1
             self.use.prompt_tokens += getattr(usage, "prompt_tokens", None) or 0
@@ -161,11 +179,9 @@ class ChatModel:
         except (openai.OpenAIError, ValueError) as error:  # a page of HTML, say, where JSON was due
             raise ChatError(f"{where} sent something else than a chat completion: {error}") from None
         choices = getattr(completion, "choices", None)
-        if not choices or not getattr(choices[0].message, "content", None):
-            raise ChatError(f"{where} sent a completion without text: {str(completion)[:200]}")
-        if choices[0].finish_reason == "length":
-            raise ChatError(f"{where} was cut off after {self.max_tokens} tokens; raise max_tokens")
-        return choices[0].message.content, completion.usage
+        if not choices or not hasattr(choices[0].message, "content"):
+            raise ChatError(f"{where} sent a completion without a message: {str(completion)[:200]}")
+        return choices[0].message.content or "", completion.usage
 
     def _wait_for_turn(self) -> None:
         if self.per_minute is None:

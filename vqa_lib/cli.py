@@ -4,11 +4,13 @@ Heavy modules are imported inside the commands, so that `vqa --help` and slips o
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vqa_lib.commands import entities, metrics, models
+from vqa_lib.commands.errors import user_errors
 
 app = typer.Typer(
     help="Teach a vision-language model to judge video quality, and use it.",
@@ -17,26 +19,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-metrics_app = typer.Typer(help="Judge predictions from a CSV, whoever made them; prints JSON.", no_args_is_help=True)
-app.add_typer(metrics_app, name="metrics")
+app.add_typer(entities.app)
+app.add_typer(models.app)
+app.add_typer(metrics.app, name="metrics")
 
 Notebook = Annotated[str, typer.Argument(help='Such as "vq_insight/stage1_image", or the path of the .ipynb.')]
 Profile = Annotated[str, typer.Option(help="Size of the run: a file in params/profiles; tiny: the notebook as it is.")]
 Overrides = Annotated[list[str], typer.Option("-p", help="name=value; lists as JSON, null for None.")]
 Files = Annotated[list[Path], typer.Option("-f", help="A YAML file of parameters; a later file overrides an earlier.")]
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Print what the user can mend as one line, and exit with 1; anything else is a bug and keeps its traceback."""
-    try:
-        yield
-    except Exception as error:
-        # By module, because importing every class of ours would import torch. OSError: its text names the file.
-        if not (type(error).__module__.startswith("vqa_lib.") or isinstance(error, OSError)):
-            raise
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -212,164 +202,6 @@ def score(
         _print_summary(rows, len(found), failures)
     if out:
         typer.echo(f"scores: {out}")
-
-
-@app.command()
-@user_errors()
-def questions(
-    prompts: Annotated[Path, typer.Argument(metavar="PROMPTS", help="A CSV with a column prompt, or .txt with lines.")],
-    out: Annotated[Path, typer.Option(help="The questions, one JSON object a line; a person may correct them.")],
-    by: Annotated[
-        str,
-        typer.Option(
-            help="Who writes: grammar (the embedded one), chat (the endpoint of OPENAI_BASE_URL and VQA_CHAT_MODEL), "
-            "or a chat model's folder or hub id."
-        ),
-    ] = "grammar",
-    dtype: Annotated[str, typer.Option(help="Of a chat model in a folder: float32, bfloat16 or float16.")] = "float32",
-) -> None:
-    """Write FingER's entity-level questions about text-to-video prompts, and say what was refused and why."""
-    from vqa_lib.entity_grammar import ask_grammar
-    from vqa_lib.paths import cache
-    from vqa_lib.score_files import check_output
-    from vqa_lib.written_questions import REPLY_TOKENS, ask_for_questions, read_prompts, write_questions
-
-    check_output(out)
-    texts = read_prompts(prompts)
-    if by == "grammar":
-        written, report = ask_grammar(texts)
-    else:
-        kept = cache().parent / "chat"
-        if by == "chat":
-            from vqa_lib.chat import ChatModel
-
-            writer = ChatModel.from_environment(kept, max_tokens=REPLY_TOKENS, timeout=300.0)
-        else:
-            from vqa_lib.local_chat import LocalChat
-
-            writer = LocalChat(by, kept, dtype, REPLY_TOKENS)
-        written, report = ask_for_questions(texts, writer.ask)
-    typer.echo("\n".join(report.lines()))
-    if not written:
-        typer.echo(f"error: no question was written; {out} is left as it was", err=True)
-        raise typer.Exit(1)
-    write_questions(out, written)
-    typer.echo(f"questions: {out}")
-
-
-@app.command()
-@user_errors()
-def ask(
-    video: Annotated[Path, typer.Argument(help="A video that was generated from a text.")],
-    prompt: Annotated[str, typer.Option(help="That text.")],
-    model: Annotated[str, typer.Option(help="A model folder or a hub id.")],
-    questions: Annotated[
-        Path | None,
-        typer.Option(help="A file of `vqa questions`; those about the prompt are asked. Else: the grammar's."),
-    ] = None,
-    reasons: Annotated[bool, typer.Option(help="Let the model reason before each answer.")] = True,
-    html: Annotated[Path | None, typer.Option(help="Also a page with frames, questions and bars.")] = None,
-    fps: Annotated[float, typer.Option(min=0.01, help="Frames a second, 16 frames at most.")] = 2.0,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Larger frames are shrunk to so many pixels.")] = 448 * 448,
-    max_completion: Annotated[int, typer.Option(min=1, help="Tokens a response may have.")] = 512,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-) -> None:
-    """Ask FingER's questions about a video: the tree of answers with probabilities, reasons and scores."""
-    from vqa_lib.entity_report import ask_video, html_page, questions_about, tree_lines
-    from vqa_lib.score_files import check_output
-    from vqa_lib.video import FramePolicy, read_frames
-
-    if html:
-        check_output(html, "--html")
-    about = questions_about(video, prompt, questions)
-    frames = read_frames(video, "video", FramePolicy(count=None, fps=fps, max_pixels=max_pixels))
-    from vqa_lib.models.loading import load_model
-
-    table = ask_video(*load_model(model, dtype), frames, about, reasons, max_completion)
-    typer.echo("\n".join(tree_lines(table)))
-    if html:
-        html.write_text(html_page(table, frames.pixels, model), encoding="utf-8")
-        typer.echo(f"page: {html}")
-
-
-ModelFolder = Annotated[Path, typer.Argument(help="A new or empty folder.")]
-InternVL = Annotated[str, typer.Argument(help="OpenGVLab/InternVL3-8B-hf, or a folder of that format.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
-
-
-@app.command()
-@user_errors()
-def merge(
-    adapter: Annotated[Path, typer.Argument(help="A folder with adapter_config.json, such as a LoRA run's model.")],
-    output: ModelFolder,
-    dtype: Dtype = "bfloat16",
-) -> None:
-    """Merge an adapter into its base model: a model folder of its own, that may also be loaded quantised."""
-    from vqa_lib.models.loading import merge_adapter
-
-    merge_adapter(adapter, output, dtype)
-    typer.echo(f"model: {output}")
-
-
-@app.command("add-motion")
-@user_errors()
-def add_motion(
-    base: InternVL,
-    slowfast: Annotated[Path, typer.Argument(help="pytorchvideo's SLOWFAST_8x8_R50.pyth.")],
-    output: ModelFolder,
-    slow: Annotated[str, typer.Option(help="The slow pathway's frames: chunks (the paper) or spread (its code).")] = (
-        "chunks"
-    ),
-    pooling: Annotated[str, typer.Option(help="mean or windows: a token a video; chunks: one a chunk.")] = "mean",
-    dtype: Dtype = "bfloat16",
-) -> None:
-    """Give an InternVL VQAThinker's motion branch: what its training starts from."""
-    from vqa_lib.models.motion_weights import add_motion_branch
-
-    add_motion_branch(base, slowfast, output, dtype, motion_slow=slow, motion_pooling=pooling)
-    typer.echo(f"model: {output}")
-
-
-@app.command("convert-vqathinker")
-@user_errors()
-def convert_vqathinker(
-    source: Annotated[Path, typer.Argument(help="The folder of the authors' InternVL3-VQAThinker-8B.")],
-    base: InternVL,
-    output: ModelFolder,
-    dtype: Dtype = "bfloat16",
-) -> None:
-    """Turn VQAThinker's published checkpoint into a model folder that everything here can load."""
-    from vqa_lib.models.motion_weights import convert_vqathinker as convert
-
-    convert(source, base, output, dtype)
-    typer.echo(f"model: {output}")
-
-
-CsvFile = Annotated[Path, typer.Argument(metavar="FILE.csv")]
-Seed = Annotated[int, typer.Option(help="Of the bootstrap resamples.")]
-Resamples = Annotated[int, typer.Option(min=1, help="Bootstrap resamples of each interval.")]
-
-
-@metrics_app.command("scores")
-@user_errors()
-def metrics_of_scores(file: CsvFile, seed: Seed = 0, resamples: Resamples = 1000) -> None:
-    """Columns prediction and mos, maybe dataset: SRCC, KRCC, PLCC and RMSE, raw and after a logistic."""
-    import json
-
-    from vqa_lib.metrics_files import judge_scores
-
-    typer.echo(json.dumps(judge_scores(file, seed, resamples), indent=2))
-
-
-@metrics_app.command("pairs")
-@user_errors()
-def metrics_of_pairs(file: CsvFile, seed: Seed = 0, resamples: Resamples = 1000) -> None:
-    """Columns margin (score of A minus score of B) and label (A, B or tie): tau with its threshold, and diff."""
-    import json
-
-    from vqa_lib.metrics_files import judge_pairs
-
-    typer.echo(json.dumps(judge_pairs(file, seed, resamples), indent=2))
 
 
 def _readable(files: list[Path], kind: str, skip: bool) -> list[Path]:

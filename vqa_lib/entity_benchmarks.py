@@ -76,3 +76,18 @@ def measure_differences(compared: pd.DataFrame, model: str, resamples: int = 100
             where = {"model": model, "dataset": f"{dataset}/{split}", "metric": name}
             rows.append(where | asdict(metric) | {"unparsed": parse_failures(part["difference"])})
     return rows
+
+
+def split_by_prompt(clips: Sequence[ScoredClip], share: float) -> tuple[list[ScoredClip], list[ScoredClip]]:
+    """Clips to fit weights on, and clips to test them on: no prompt is on both sides.
+
+    share: of the prompts, the first ones, that is fitted on; at least one prompt is on each side.
+
+    Raises:
+        ValueError: fewer than two prompts.
+    """
+    prompts = list(dict.fromkeys(clip.prompt for clip in clips))
+    if len(prompts) < 2:
+        raise ValueError(f"weights are fitted on some prompts and tested on others, but there is {len(prompts)}")
+    fitted = set(prompts[: min(max(1, round(share * len(prompts))), len(prompts) - 1)])
+    return [clip for clip in clips if clip.prompt in fitted], [clip for clip in clips if clip.prompt not in fitted]

@@ -4,16 +4,15 @@ import base64
 from html import escape
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from vqa_lib.answers import reasoning_text
 from vqa_lib.entity_answers import ask_videos
+from vqa_lib.entity_defects import costs, defects
 from vqa_lib.entity_grammar import grammar_questions
-from vqa_lib.entity_scores import SHORT, score_clips_by_entities, score_entities
+from vqa_lib.entity_scores import SHORT, score_clips_by_entities, with_words
 from vqa_lib.records import Question
-from vqa_lib.video import Frames
+from vqa_lib.video import Frames, jpeg
 from vqa_lib.written_questions import by_prompt, read_questions
 
 PAGE = """<!DOCTYPE html>
@@ -30,6 +29,7 @@ td {{ padding: .15em .6em .15em 0; vertical-align: top }}
 <p class="frames">{frames}</p>
 <p>Overall: <b>{overall}</b>, the mean of {count} dimensions, each the mean of its questions, from 0 to 1.
 Answered by {model}; {unparsed} of {asked} answers unreadable.</p>
+{costly}
 {body}
 </body></html>
 """
@@ -59,18 +59,14 @@ def questions_about(video: Path, prompt: str, file: Path | None = None) -> list[
 def ask_video(
     model, processor, frames: Frames, questions: list[Question], reasons: bool = True, max_completion: int = 512
 ) -> pd.DataFrame:
-    """The answers to questions about one video, as `entity_answers.answer_entities` has them, and three columns more.
+    """The answers to questions about one video, as `entity_answers.answer_entities` has them, and four columns more.
 
-    question; score (in [0, 1], higher is better; NaN where unreadable); reason ("" without one).
+    question; reason ("" without one); score (in [0, 1], higher is better) and cost, of `entity_defects.costs`.
     """
     prompt = "finger" if reasons else "finger/answer"
     rows = ask_videos(model.eval(), processor, [(frames, questions)], prompt, max_completion)
     table = pd.DataFrame(rows).astype({"probability": float})
-    return table.assign(
-        question=[question.question for question in questions],
-        score=score_entities(table),
-        reason=[(reasoning_text(response) or "").strip() for response in table["response"]],
-    )
+    return with_words(costs(table), questions)
 
 
 def summary(answered: pd.DataFrame) -> dict[str, float]:
@@ -90,6 +86,8 @@ def tree_lines(table: pd.DataFrame) -> list[str]:
           circle
             0.93  Is the circle sharp and clear? yes, P(Yes) 0.93
                   No blur and no coarse pixels are seen.
+
+    At the end stand the answers that cost the overall score most, see `entity_defects.defects`.
     """
     scores, lines = summary(table), []
     for dimension in (name for name in scores if name != "overall"):
@@ -99,7 +97,10 @@ def tree_lines(table: pd.DataFrame) -> list[str]:
             for row in part.itertuples():
                 lines.append(f"    {_number(row.score)}  {row.question} {_answer(row)}")
                 lines += [f"          {row.reason}"] if row.reason else []
-    return [*lines, f"overall: {_number(scores['overall'])}"]
+    lines.append(f"overall: {_number(scores['overall'])}")
+    found = defects(table)
+    lines += ["costs most:"] if len(found) else []
+    return lines + [f"  {row.cost:.2f}  {row.words}" for row in found.itertuples()]
 
 
 def _number(value: float) -> str:
@@ -126,10 +127,14 @@ def html_page(table: pd.DataFrame, frames: np.ndarray, model: str) -> str:
             for row in table[table["dimension"] == dimension].itertuples()
         ]
         parts.append(f"<h2>{escape(dimension)} {_bar(scores[dimension])}</h2>\n<table>{''.join(rows)}</table>")
+    found = "".join(f"<li>{row.cost:.2f} {escape(row.words)}</li>" for row in defects(table).itertuples())
     return PAGE.format(
+        costly=f"<p>These answers cost most of it:</p>\n<ul>{found}</ul>" if found else "",
         title=escape(video),
         prompt=escape(prompt),
-        frames="".join(f'<img alt="" src="data:image/jpeg;base64,{_jpeg(frame)}">' for frame in frames),
+        frames="".join(
+            f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}">' for frame in frames
+        ),
         overall=_number(scores["overall"]),
         count=len(scores) - 1,
         model=escape(model),
@@ -144,6 +149,5 @@ def _bar(score: float) -> str:
     return f'<span class="bar"><span style="width: {width}%"></span></span>{_number(score)}'
 
 
-def _jpeg(frame: np.ndarray) -> str:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return base64.b64encode(data.tobytes()).decode()
+def _as_text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from vqa_lib.answers import reasoning_text
 from vqa_lib.datasets.videofeedback import DIMENSIONS
 from vqa_lib.entities import dimension_score, entity_score, overall_score
 from vqa_lib.predictions import clip_of
@@ -15,6 +16,17 @@ from vqa_lib.tables import measure, measure_answers
 # A dimension -> its name in columns and in the papers' tables.
 SHORT = dict(zip(DIMENSIONS, ("visual_quality", "temporal", "dynamic", "alignment", "factual"), strict=True))
 CLIP = ["dataset", "split", "clip"]
+
+
+def with_words(answered: pd.DataFrame, questions: Sequence[Question]) -> pd.DataFrame:
+    """The same rows with the words of each question, and of each reason ("" without one).
+
+    answered: of `entity_answers.answer_entities` for these questions, in their order.
+    """
+    return answered.assign(
+        question=[question.question for question in questions],
+        reason=[(reasoning_text(response) or "").strip() for response in answered["response"]],
+    )
 
 
 def score_entities(answered: pd.DataFrame, probability: bool = True) -> pd.Series:

@@ -156,6 +156,25 @@ def draw_questions(frames: np.ndarray, answered: pd.DataFrame, title: str) -> Fi
     return figure
 
 
+def draw_reliability(tables: dict[str, pd.DataFrame], title: str) -> Figure:
+    """How often Yes is right against P(Yes), a panel a table: on the diagonal probabilities are what they say.
+
+    tables: a heading -> a table of `calibration.reliability`. Grey bars: the share of questions in each bin.
+    """
+    figure, axes = plt.subplots(1, len(tables), figsize=(4 * len(tables), 4), sharey=True, squeeze=False)
+    for axis, (heading, table) in zip(axes[0], tables.items(), strict=True):
+        shares = table["n"] / table["n"].sum()
+        axis.bar(table["low"], shares, table["high"] - table["low"], align="edge", color="0.85", label="questions")
+        axis.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle="--")
+        axis.plot(table["probability"], table["yes"], marker="o", color=COLOURS[0], label="Yes is right")
+        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="P(Yes)", title=heading)
+    axes[0][0].set(ylabel="share")
+    axes[0][-1].legend(fontsize=8)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
 def draw_resolution(measured: pd.DataFrame, title: str) -> Figure:
     """Accuracy against what varied, a panel for pixels and one for frame rates, a line a dimension with its 95 % band.
 

@@ -31,8 +31,8 @@ class RunError(RuntimeError):
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write whole or not at all: a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".part")
+    """Write whole or not at all: a reader never sees half a file, though several processes write the same one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 

@@ -188,6 +188,12 @@ def read_frames(path, kind: str, policy: FramePolicy, reader: str = "decord") ->
     raise ValueError(f"{path}: kind must be 'image' or 'video', got {kind!r}")
 
 
+def jpeg(frame: np.ndarray) -> bytes:
+    """A frame, uint8 (H, W, 3) RGB, as a JPEG file, for pages and for models at an endpoint."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return data.tobytes()
+
+
 def check_readable(paths_and_kinds: Iterable[tuple], workers: int = 1) -> list[tuple]:
     """Open every file and decode one frame; returns (path, reason) for each that cannot be used.
 

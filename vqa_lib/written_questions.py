@@ -57,14 +57,17 @@ Prompt: "Two old men playing chess by candlelight."
  {"entity": "candle", "dimension": "temporal consistency", "question": "Does the candle keep its place and size?", \
 "polarity": "positive"}]
 """
+MEANINGS = {
+    "visual quality": "is the entity clear, without blur, noise or artifacts?",
+    "text-to-video alignment": "is the entity there as the prompt has it, with its attributes and actions?",
+    "temporal consistency": "does the entity stay the same from frame to frame?",
+    "factual consistency": "does the entity look and behave as in the real world?",
+    "dynamic degree": "does the entity move as much as the prompt lets one expect?",
+}
 ASKED = """\
 A video was generated from the prompt below. List the entities of the prompt with their attributes and actions, then \
 write questions about each of them that can be answered with yes or no by looking at the video, in five dimensions:
-visual quality: is the entity clear, without blur, noise or artifacts?
-text-to-video alignment: is the entity there as the prompt has it, with its attributes and actions?
-temporal consistency: does the entity stay the same from frame to frame?
-factual consistency: does the entity look and behave as in the real world?
-dynamic degree: does the entity move as much as the prompt lets one expect?
+{meanings}
 polarity is positive where yes speaks for the video, negative where no does; write some of each. Answer with a JSON \
 list alone, as in these examples (which are shorter than your answer should be: about three questions a dimension).
 
@@ -274,7 +277,8 @@ def ask_for_questions(
         questions, report = ask_for_questions(["a cat on a roof"], ChatModel.from_environment("cache/chat").ask)
     """
     prompts = list(dict.fromkeys(prompts))
-    replies = ask([ASKED.format(examples=EXAMPLES, prompt=prompt) for prompt in prompts])
+    meanings = "\n".join(f"{dimension}: {meaning}" for dimension, meaning in MEANINGS.items())
+    replies = ask([ASKED.format(meanings=meanings, examples=EXAMPLES, prompt=prompt) for prompt in prompts])
     questions: list[WrittenQuestion] = []
     report = Report(prompts=len(prompts))
     for prompt, reply in zip(prompts, replies, strict=True):
