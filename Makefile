@@ -8,17 +8,20 @@ RUN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-# What `make tables` makes: whose tables, at which size, with which seeds, on how many CPU cores (empty: all).
+# What `make tables` makes: whose tables, at which size, with how many seeds, on how many CPU cores (empty: all).
+# `make reproduce` does it for every paper.
 PAPER ?= vq_insight
 PROFILE ?= tiny
-SEEDS ?= 0
+SEEDS ?= 1
 CORES ?=
 
-.PHONY: help quickstart tables test bench lint lab lock clean
+.PHONY: help quickstart tables reproduce report test bench lint lab lock clean
 
 help:
 	@echo "make quickstart   install, then teach a tiny model to score video quality (minutes, CPU)"
-	@echo "make tables PAPER=vq_insight PROFILE=tiny [SEEDS=\"0 1 2\"] [CORES=2]   every table and figure of a paper"
+	@echo "make tables PAPER=vq_insight PROFILE=tiny [SEEDS=3] [CORES=2] [DRY=1]   every table and figure of a paper"
+	@echo "make reproduce PROFILE=tiny [SEEDS=3] [CORES=2] [DRY=1]   the same for all three papers"
+	@echo "make report       a site of all run folders, in report/index.html"
 	@echo "make test         install, then run the tests"
 	@echo "make bench        install, then measure speed against stock TRL and plain transformers (20 minutes)"
 	@echo "make lab          install, then open the notebooks in JupyterLab"
@@ -28,8 +31,12 @@ help:
 quickstart: $(VENV)/ready
 	$(RUN)/vqa run 00_quickstart --profile tiny
 
-tables: $(VENV)/ready
-	$(RUN)/vqa tables "$(PAPER)" --profile "$(PROFILE)" --seeds "$(SEEDS)" $(if $(CORES),--cores "$(CORES)")
+tables reproduce: $(VENV)/ready
+	$(RUN)/vqa tables $(if $(filter tables,$@),"$(PAPER)") --profile "$(PROFILE)" --seeds "$(SEEDS)" \
+		$(if $(CORES),--cores "$(CORES)") $(if $(DRY),--dry-run)
+
+report: $(VENV)/ready
+	$(RUN)/vqa report --out report
 
 # Two files at a time: each of the two workers needs about 3 GB.
 test: $(VENV)/ready

@@ -1,4 +1,5 @@
-"""The order of the notebooks: one rule a run of `params/tables/<paper>.yaml`. Called by `vqa tables` (`make tables`).
+"""The order of the notebooks: one rule a run of `params/tables/<paper>.yaml`. Called by `vqa tables`
+(`make tables`, `make reproduce`).
 
 A rule's output is the DONE marker of the run folder alone: Snakemake deletes the outputs of a job before it starts and
 when it fails, and checkpoints and predictions must outlive both.
@@ -9,7 +10,8 @@ import sys
 
 from vqa_lib.workflow import planned_runs
 
-planned, _ = planned_runs(config["paper"], config["profile"], [int(seed) for seed in config["seeds"]])
+seeds = [int(seed) for seed in config["seeds"]]
+planned = [run for paper in config["papers"] for run in planned_runs(paper, config["profile"], seeds)[0]]
 
 
 rule tables:
@@ -22,7 +24,7 @@ for run in planned:
 
     rule:
         name:
-            run.name
+            f"{run.paper}_{run.name}"
         input:
             [str(folder / "DONE") for folder in run.needs] + [str(file) for file in run.weights],
         output:

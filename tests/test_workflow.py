@@ -13,10 +13,12 @@ from types import SimpleNamespace
 import pytest
 from test_params import write_notebook
 
+from vqa_lib.code_version import code_files
+from vqa_lib.make_tables import dry_run, make_tables
 from vqa_lib.params import ParamsError
 from vqa_lib.paths import PACKAGE
-from vqa_lib.results import RunError, finished_runs
-from vqa_lib.workflow import finished_run, make_tables, planned_runs, read_tables_file
+from vqa_lib.results import RunError, finished_runs, write_json
+from vqa_lib.workflow import finished_run, planned_runs, read_tables_file
 
 ROOT = PACKAGE.parent
 CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
@@ -90,12 +92,11 @@ def test_two_seeds_are_planned_in_order(project):
     assert second.command == ["vqa", "run", "paper/stage_two", "--profile", "tiny", "-p", "seed=0", "-p", "bonus=false"]
     assert len(table.needs) == 2
     assert table.params["seeds"] == [0, 3]
-    output = finished(call("--seeds", "0 3", "--dry-run"))
+    output = finished(call("--seeds", "2", "--dry-run"))
     assert "left out: table2 (there is no notebook paper/table2 yet)" in output
-    jobs = re.findall(r"^(?:local)?rule (\w+):", output, re.MULTILINE)
-    assert set(jobs) == {run.name for run in planned} | {"tables"}
-    assert max(jobs.index("first_seed0"), jobs.index("first_seed3")) < jobs.index("table1") < jobs.index("tables")
-    assert jobs.index("first_seed3") < jobs.index("second_seed3")
+    jobs = re.findall(r"^paper/(\w+) .* not run$", output, re.MULTILINE)
+    assert jobs == ["first_seed0", "first_seed1", "second_seed0", "second_seed1", "table1"]
+    assert "5 of 5 runs are to be made; none like them has run yet" in output
     assert not (project / "results" / "paper").exists()
 
 
@@ -105,7 +106,7 @@ def test_all_cores_are_used_unless_told_otherwise(cores, given, project, monkeyp
     monkeypatch.setattr(
         subprocess, "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=0)
     )
-    make_tables("paper", "tiny", [0], cores)
+    make_tables(["paper"], "tiny", [0], cores)
     (command,) = commands
     assert command[command.index("--cores") + 1] == given
 
@@ -153,13 +154,13 @@ def test_runs_are_made_anew_with_other_weights(project):
     weights = project / "weights" / "unet" / "model.safetensors"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"1")
-    (table,) = make_tables("paper", "tiny", [0], cores=1)
-    assert make_tables("paper", "tiny", [0], cores=1) == [table]
+    (table,) = make_tables(["paper"], "tiny", [0], cores=1)
+    assert make_tables(["paper"], "tiny", [0], cores=1) == [table]
     began = sorted((project / "results").rglob("began.txt"))
     assert [file.read_text().count("once more") for file in began] == [1, 1, 1]
     weights.write_bytes(b"2")
     os.utime(weights, (time.time() + 5,) * 2)  # file systems count in seconds
-    make_tables("paper", "tiny", [0], cores=1)
+    make_tables(["paper"], "tiny", [0], cores=1)
     assert [file.read_text().count("once more") for file in began] == [2, 2, 2]
 
 
@@ -180,11 +181,81 @@ def test_a_failed_run_is_one_line_and_leaves_its_folder(project):
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "error: paper/stage_two: cell [4] failed: ZeroDivisionError" in output
-    assert output.rstrip().endswith(
-        "not all tables of paper could be made: see above; the same command goes on from here"
+    *_, failed, waiting, last = output.strip().splitlines()
+    assert failed.startswith(
+        "failed: paper/second_seed0: paper/stage_two: cell [4] failed: ZeroDivisionError: division"
     )
+    assert waiting == "not made, because of these or because the call was ended: paper/table1"
+    assert last == "error: not all tables of paper could be made; the same command goes on from here"
+    assert list(project.glob("results/paper/stage_two/*/executed.ipynb"))
     assert list(project.glob("results/paper/stage_two/*/checkpoint"))
     assert not list(project.glob("results/paper/stage_two/*/DONE"))
+
+
+def test_the_rest_goes_on_and_a_killed_kernel_is_named_as_such(project):
+    write_stage(project, "stage_one", CELL, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    write_stage(project, "other", CELL)
+    (project / "params" / "tables" / "paper.yaml").write_text(
+        TABLES.replace("tables:\n", "  other: {notebook: paper/other}\ntables:\n").replace(
+            "[second]", "[second, other]"
+        )
+    )
+    process = call()
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    (line,) = (line for line in output.splitlines() if line.startswith("failed: "))
+    assert line.startswith("failed: paper/first_seed0: paper/stage_one: the kernel was killed (probably out of memory")
+    assert "paper/second_seed0, paper/table1" in output
+    assert len(finished_runs("paper/other")) == 1
+
+
+def test_runs_that_other_code_made_are_made_anew_and_nothing_else(project, capsys):
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "x = 1")
+    write_stage(project, "other", CELL)
+    more = TABLES.replace("tables:\n", "  other: {notebook: paper/other}\ntables:\n")
+    (project / "params" / "tables" / "paper.yaml").write_text(more.replace("[second]", "[second, other]"))
+    make_tables(["paper"], "tiny", [0], cores=1)
+    began = sorted((project / "results").rglob("began.txt"))
+    assert [file.read_text().count("once more") for file in began] == [1, 1, 1, 1]
+    for run in planned_runs("paper", "tiny", [0])[0]:  # made by code that is on record
+        write_json(run.path / "code.json", code_files(project / "notebooks" / f"{run.notebook}.ipynb", run.params))
+
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "x = 1  # a word changes nothing")
+    assert dry_run(["paper"], "tiny", [0], cores=1) == ["0 of 4 runs are to be made"]
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "x = 2")
+    lines = dry_run(["paper"], "tiny", [0], cores=1)
+    assert [" ".join(line.split()[:2]) + ":" + line.split("  ")[-1] for line in lines[1:-1]] == [
+        "paper/second_seed0 paper/stage_two:other code: notebooks/paper/stage_two.ipynb",
+        "paper/table1 paper/table1:behind: second_seed0",
+    ]
+    assert make_tables(["paper"], "tiny", [0], cores=1, keep_code=True)
+    assert [file.read_text().count("once more") for file in began] == [1, 1, 1, 1]
+
+    make_tables(["paper"], "tiny", [0], cores=1)
+    assert (
+        "made by other code, is made anew: paper/second_seed0 (notebooks/paper/stage_two.ipynb)"
+        in capsys.readouterr().out
+    )
+    times = {file.parent.parent.name: file.read_text().count("once more") for file in began}
+    assert times == {"other": 1, "stage_one": 1, "stage_two": 1, "table1": 2}  # stage_two's folder was emptied before
+
+
+def test_several_papers_are_one_graph(project):
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True")
+    (project / "params" / "tables" / "book.yaml").write_text(
+        "runs:\n  first: {notebook: book/only}\ntables:\n  table1: [first]\n"
+    )
+    for name in ("only", "table1"):
+        path = project / "notebooks" / "book"
+        path.mkdir(exist_ok=True)
+        write_stage(project, name, f"{CELL}\nseeds: list[int] = [0]")
+        shutil.move(project / "notebooks" / "paper" / f"{name}.ipynb", path / f"{name}.ipynb")
+        text = (path / f"{name}.ipynb").read_text()
+        (path / f"{name}.ipynb").write_text(text.replace(f"paper/{name}", f"book/{name}"))
+    write_stage(project, "table1", f"{CELL}\nseeds: list[int] = [0]")
+    made = make_tables(["book", "paper"], "tiny", [0], cores=2)
+    assert [(run.paper, run.name) for run in made] == [("book", "table1"), ("paper", "table1")]
+    assert all((run.path / "DONE").exists() for run in made)
 
 
 @pytest.mark.parametrize(

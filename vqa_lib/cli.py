@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vqa_lib.commands import entities, metrics, models
+from vqa_lib.commands import entities, metrics, models, reports
 from vqa_lib.commands.errors import user_errors
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 
 app.add_typer(entities.app)
 app.add_typer(models.app)
+app.add_typer(reports.app)
 app.add_typer(metrics.app, name="metrics")
 
 Notebook = Annotated[str, typer.Argument(help='Such as "vq_insight/stage1_image", or the path of the .ipynb.')]
@@ -56,25 +57,38 @@ def run(
 @app.command()
 @user_errors()
 def tables(
-    paper: Annotated[str, typer.Argument(help="A file in params/tables, such as vq_insight.")],
+    papers: Annotated[
+        list[str] | None, typer.Argument(help="Files in params/tables, such as vq_insight; without any: all.")
+    ] = None,
     profile: Profile = "tiny",
-    seeds: Annotated[
-        str, typer.Option(help="Whole numbers with blanks between them; every run is made for each.")
-    ] = "0",
+    seeds: Annotated[int, typer.Option(min=1, help="How many: every run is made for each of 0, 1, ...")] = 1,
     cores: Annotated[
         int | None, typer.Option(min=1, show_default="all", help="CPU cores; a tiny run takes one.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
+    keep_code: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-code/--other-code-anew",
+            help="Keep finished runs though code has changed that they rest on.",
+            show_default="keep, but at tiny size make them anew",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would run and why, with predicted time and memory.")
+    ] = False,
 ) -> None:
-    """Make every table and figure of a paper: what is not done yet is run, in the right order."""
+    """Make every table and figure of papers: what is not done yet is run, in the right order."""
+    from vqa_lib import make_tables
     from vqa_lib.paths import shown
-    from vqa_lib.workflow import make_tables
+    from vqa_lib.workflow import papers as all_papers
 
-    if not all(seed.isdecimal() for seed in seeds.split()):
-        raise typer.BadParameter(f"seeds: expected whole numbers with blanks between them, found {seeds!r}")
-    made = make_tables(paper, profile, [int(seed) for seed in seeds.split()], cores, dry_run)
-    if not dry_run:
-        typer.echo("\n".join(f"{run.name}: {shown(run.path)}" for run in made))
+    kept = profile != "tiny" if keep_code is None else keep_code
+    options = (papers or all_papers(), profile, list(range(seeds)), cores, kept)
+    if dry_run:
+        typer.echo("\n".join(make_tables.dry_run(*options)))
+    else:
+        made = make_tables.make_tables(*options)
+        typer.echo("\n".join(f"{run.paper}/{run.name}: {shown(run.path)}" for run in made))
 
 
 @app.command()

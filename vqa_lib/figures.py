@@ -136,7 +136,7 @@ def draw_questions(frames: np.ndarray, answered: pd.DataFrame, title: str) -> Fi
     answered: columns dimension, question, answer, score; of a table of `entity_answers` and `entity_scores`.
     """
     figure, (above, below) = plt.subplots(
-        2, 1, figsize=(9, 1.8 + 0.32 * len(answered)), height_ratios=[1.4, 0.32 * len(answered)]
+        2, 1, figsize=(9, 1.8 + 0.32 * len(answered)), height_ratios=[1.4, 0.32 * len(answered)], layout="constrained"
     )
     above.imshow(np.concatenate(list(frames), axis=1), interpolation="nearest")
     above.axis("off")
@@ -150,9 +150,8 @@ def draw_questions(frames: np.ndarray, answered: pd.DataFrame, title: str) -> Fi
     below.tick_params(axis="y", labelsize=8)
     below.invert_yaxis()
     below.set(xlim=(0, 1), xlabel="says for the clip")
-    below.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.2, -1.2 / len(answered)), ncols=3)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     figure.suptitle(title.replace("$", r"\$"), fontsize=10)
-    figure.tight_layout()
     return figure
 
 

@@ -1,7 +1,7 @@
 """Run folders: what one execution of one notebook leaves behind, and how others find it.
 
     results/<paper>/<notebook>/<profile>-seed<seed>-<hash of the params>/
-        params.json  provenance.json  metrics.json  predictions/  figures/  tables/  executed.ipynb  DONE
+        params.json  provenance.json  code.json  metrics.json  predictions/  figures/  tables/  executed.ipynb  DONE
 
 The same params mean the same folder. DONE is written last and is the only thing that says a run is complete; it is not
 committed, so a fresh clone shows the committed results but takes none of them for its own work.
@@ -13,16 +13,20 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from vqa_lib import __version__
+from vqa_lib.code_version import changed, code_files
 from vqa_lib.paths import project, results
 
 # What the execution that opens a run writes to itself; all else in a run folder comes from its inputs.
-WRITTEN_BY_EXECUTION = ("executed.ipynb", "papermill.log")
+WRITTEN_BY_EXECUTION = ("executed.ipynb", "papermill.log", "FAILED")
+STALE = "STALE"  # a marker beside DONE's place: other code made this run, and its next execution starts afresh
+FAILED = "FAILED"  # why its last execution ended without DONE, in one line
 LIBRARIES = ["torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "av", "numpy", "scipy", "pandas"]
 
 
@@ -77,6 +81,8 @@ class RunFolder:
     def finish(self, metrics: dict) -> None:
         """Write metrics.json, then the marker."""
         provenance = json.loads((self.path / "provenance.json").read_text())
+        if loading := sys.modules.get("vqa_lib.datasets.loading"):  # tables read no data set, nor wait for the import
+            provenance["data"] = dict(sorted(loading.READ.items()))
         provenance["seconds"] = round(time.time() - provenance.pop("started_unix"), 1)
         write_json(self.path / "provenance.json", provenance)
         write_json(self.path / "metrics.json", metrics)
@@ -101,7 +107,21 @@ def start_run(notebook: str, params: dict, inputs: dict | None = None) -> RunFol
         _empty(run.path)
     write_json(run.path / "params.json", params)
     write_json(run.path / "provenance.json", provenance(inputs))
+    _record_code(run, notebook)
     return run
+
+
+def _record_code(run: RunFolder, notebook: str) -> None:
+    """Write down which code the run rests on. Where other code began it, that stays on record, and a line says so."""
+    record, path = run.path / "code.json", project() / "notebooks" / f"{notebook}.ipynb"
+    if not path.is_file():
+        return
+    now = code_files(path, run.params)
+    if not record.exists():
+        write_json(record, now)
+    elif names := changed(json.loads(record.read_text(encoding="utf-8")), now):
+        named = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        print(f"{notebook}: other code began this run ({named}); what it computed is kept. Afresh: vqa run --force")
 
 
 def _recorded_inputs(folder: Path) -> dict | None:

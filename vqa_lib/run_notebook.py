@@ -18,7 +18,7 @@ import yaml
 
 from vqa_lib.params import ParamsError, find_notebook, notebook_id, resolve_params
 from vqa_lib.paths import PACKAGE, project
-from vqa_lib.results import RunError, run_path, write_json
+from vqa_lib.results import FAILED, STALE, RunError, run_path, write_json
 
 KILLED = (137, 138, 143)  # by a shell's count, papermill's code for a dead kernel, SIGTERM
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -32,6 +32,8 @@ def run_notebook(
     force: bool = False,
 ) -> Path:
     """Execute a notebook, unless its run folder is complete already; returns the run folder.
+
+    Where it fails, a line in the file FAILED of the run folder says why.
 
     overrides, files: as in `params.resolve_params`. What the notebook prints appears on standard output while it runs;
     the executed copy is `executed.ipynb` in the run folder. An unfinished run goes on from its checkpoints and
@@ -54,12 +56,26 @@ def run_notebook(
     if done.exists() and not force:
         print(f"{name}: done already, in {folder}")
         return folder
-    if force:
+    if force or (folder / STALE).exists():
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for path in (done, executed, log):  # so that what is there afterwards comes from this execution
         path.unlink(missing_ok=True)
+    # It says so until this execution ends: whoever is killed here cannot say it afterwards.
+    (folder / FAILED).write_text(f"{name}: ended before it could say why: killed, or the machine went down\n")
     print(f"{name}: running in {folder}", flush=True)
+    try:
+        _execute(notebook, name, folder, params)
+    except RunError as error:
+        (folder / FAILED).write_text(f"{error}\n", encoding="utf-8")
+        raise
+    (folder / FAILED).unlink()
+    return folder
+
+
+def _execute(notebook: Path, name: str, folder: Path, params: dict) -> None:
+    """Execute it, and raise RunError unless it wrote its DONE marker."""
+    done, executed, log = folder / "DONE", folder / "executed.ipynb", folder / "papermill.log"
     code = _papermill(notebook, executed, log, params)
     if executed.exists() and code >= 0:  # a papermill that was itself killed may leave half a file
         tidy(executed, name)
@@ -73,7 +89,6 @@ def run_notebook(
     if not done.exists():
         raise RunError(f"{name}: finished without writing its results: no {done}; the executed copy is {executed}")
     log.unlink()
-    return folder
 
 
 def environment(profile: str) -> dict[str, str]:

@@ -5,19 +5,15 @@ and whoever reads them mean the same folder. Nothing here imports torch: a call 
 """
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
 
 from vqa_lib.params import ParamsError, notebook_names, profiles, resolve_params
-from vqa_lib.paths import project, resolve, results
+from vqa_lib.paths import project, resolve
 from vqa_lib.results import RunError, RunFolder, run_path
 
 STARTS = ("model", "cold_model", "judge", "generator")  # parameters that name a model: a folder, or on a hub
@@ -27,10 +23,11 @@ STARTS = ("model", "cold_model", "judge", "generator")  # parameters that name a
 class PlannedRun:
     """One execution of one notebook.
 
-    name: as in the paper's file, with the seed where it has one. params: all of the notebook's, resolved. overrides:
-    those of them that are set, each "name=value". needs: the run folders that it reads.
+    paper: whose file of tables. name: as in that file, with the seed where it has one. params: all of the notebook's,
+    resolved. overrides: those of them that are set, each "name=value". needs: the run folders that it reads.
     """
 
+    paper: str
     name: str
     notebook: str
     profile: str
@@ -105,14 +102,16 @@ def planned_run(paper: str, name: str, profile: str, seed: int) -> PlannedRun:
         raise ParamsError(f"params/tables/{paper}.yaml has no run {name!r}; it has: {', '.join(runs)}")
     entry = runs[name]
     needs = tuple(planned_run(paper, other, profile, seed).path for other in entry.get("needs", []))
-    return _planned(f"{name}_seed{seed}", entry["notebook"], profile, {"seed": seed, **entry.get("params", {})}, needs)
+    return _planned(
+        paper, f"{name}_seed{seed}", entry["notebook"], profile, {"seed": seed, **entry.get("params", {})}, needs
+    )
 
 
-def _planned(name: str, notebook: str, profile: str, values: dict, needs: tuple[Path, ...]) -> PlannedRun:
+def _planned(paper: str, name: str, notebook: str, profile: str, values: dict, needs: tuple[Path, ...]) -> PlannedRun:
     overrides = tuple(
         f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()
     )
-    return PlannedRun(name, notebook, profile, resolve_params(notebook, profile, overrides), overrides, needs)
+    return PlannedRun(paper, name, notebook, profile, resolve_params(notebook, profile, overrides), overrides, needs)
 
 
 def planned_runs(paper: str, profile: str, seeds: Sequence[int]) -> tuple[list[PlannedRun], dict[str, str]]:
@@ -139,7 +138,7 @@ def planned_runs(paper: str, profile: str, seeds: Sequence[int]) -> tuple[list[P
             continue
         used |= set(behind)
         read = tuple(planned_run(paper, one, profile, seed).path for one in shown for seed in seeds)
-        tables.append(_planned(table, f"{paper}/{table}", profile, {"seeds": list(seeds)}, read))
+        tables.append(_planned(paper, table, f"{paper}/{table}", profile, {"seeds": list(seeds)}, read))
     made = [planned_run(paper, name, profile, seed) for name in runs if name in used for seed in seeds]
     return made + tables, left_out
 
@@ -165,44 +164,3 @@ def finished_run(paper: str, name: str, profile: str, seed: int) -> RunFolder:
             f"{shlex.join(planned.command)}   or all at once: make tables PAPER={paper} PROFILE={profile}"
         )
     return run
-
-
-def make_tables(
-    paper: str, profile: str, seeds: Sequence[int], cores: int | None = None, dry_run: bool = False
-) -> list[PlannedRun]:
-    """Run what is not done of the paper's runs and tables, by Snakemake; returns the tables.
-
-    cores: CPU cores, None for all that this process may use.
-
-    Raises:
-        ParamsError: as `planned_runs`.
-        RunError: a run failed, or another call is at work in this results folder.
-    """
-    planned, left_out = planned_runs(paper, profile, seeds)
-    for table, missing in left_out.items():
-        print(f"left out: {table} (there is no notebook {missing} yet)")
-    if not planned:
-        raise RunError(f"no table of {paper} can be made yet")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(project() / "Snakefile")]
-    command += ["--directory", str(project()), "--cores", str(cores or "all"), "--resources", "gpu=1", "--keep-going"]
-    # Time stamps only: a run is bound to its parameters by its folder's name; a comment in the code changes nothing.
-    command += ["--rerun-triggers", "mtime", "--rerun-incomplete"]
-    # Snakemake's own lock outlives a killed process; this one does not.
-    command += ["--nolock", *(["--dry-run"] if dry_run else ["--quiet", "rules", "host"])]
-    command += ["--config", f"paper={paper}", f"profile={profile}", f"seeds={json.dumps(list(seeds))}"]
-    results().mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(results() / ".tables.lock", timeout=0):
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, env=_environment()).returncode
-    except Timeout:
-        raise RunError(f"another call is making tables in {results()}") from None
-    if code:
-        raise RunError(f"not all tables of {paper} could be made: see above; the same command goes on from here")
-    return [run for run in planned if run.is_table]
-
-
-def _environment() -> dict[str, str]:
-    """The jobs import the package that this process runs, and find the same checkout."""
-    package = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "VQA_PROJECT": str(project().resolve())}

@@ -1,12 +1,16 @@
 """From a name in the catalogue and a folder to the records of a split."""
 
+import hashlib
 import os
 from pathlib import Path
 
 from vqa_lib.datasets.annotations import DatasetError, Notes
 from vqa_lib.datasets.catalogue import DATASETS
 from vqa_lib.datasets.dataset import Dataset
+from vqa_lib.paths import shown
 from vqa_lib.records import Pair, Prompt, Question, Record, ScoredClip
+
+READ: dict[str, str] = {}  # annotation files that this process has read records from -> their SHA-256, for the record
 
 
 def load_clips(name: str, root: str | Path, split: str, limit: int | None = None, **options: str) -> list[ScoredClip]:
@@ -66,12 +70,15 @@ def _load(record: type, name: str, root: str | Path, split: str, limit: int | No
     if holds is not record:
         raise DatasetError(f"{name} holds records of the type {holds.__name__}, not {record.__name__}")
     root = Path(root)
-    records = read_dataset(name, root, Notes(), **options)
+    notes = Notes()
+    records = read_dataset(name, root, notes, **options)
+    for file in notes.files:
+        READ[shown(file)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
     chosen = [record for record in records if record.split == split][:limit]
     if not chosen:
         raise DatasetError(f"{root}: {name} has no split {split!r}; found {sorted({r.split for r in records})}")
     if missing := missing_files(chosen):
-        shown = ", ".join(str(path.relative_to(root)) for path in missing[:10])
+        named = ", ".join(str(path.relative_to(root)) for path in missing[:10])
         total = len({path for record in chosen for path in record.paths})
-        raise DatasetError(f"{root}: {len(missing)} of {total} files of {name}/{split} are missing: {shown}")
+        raise DatasetError(f"{root}: {len(missing)} of {total} files of {name}/{split} are missing: {named}")
     return chosen
