@@ -11,7 +11,8 @@ import sys
 from vqa_lib.workflow import planned_runs
 
 seeds = [int(seed) for seed in config["seeds"]]
-planned = [run for paper in config["papers"] for run in planned_runs(paper, config["profile"], seeds)[0]]
+only = config["only"] or None
+planned = [run for paper in config["papers"] for run in planned_runs(paper, config["profile"], seeds, only)[0]]
 
 
 rule tables:
@@ -35,7 +36,8 @@ for run in planned:
         priority: sum(run.path in other.needs for other in planned if not other.is_table)
         threads: run.params.get("threads", 1)
         resources:
-            # `vqa tables` grants one: on a GPU profile one run at a time, whether it takes one GPU or all.
-            gpu=0 if run.is_table or run.profile == "tiny" else 1,
+            gpu=run.gpus,
+            # `vqa tables` grants one on one machine: one run at a time, whether it takes one GPU or all.
+            gpu_run=1 if run.gpus else 0,
         shell:
             "{params.command}"

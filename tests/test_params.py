@@ -301,8 +301,8 @@ def test_notebooks_are_found(project, monkeypatch):
 # The checkout's own notebooks and params files.
 ROOT = PACKAGE.parent
 NOTEBOOKS = [path for path in sorted(ROOT.glob("notebooks/**/*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
-CONFIGS = ("profiles", "accelerate", "tables")  # for all notebooks, for accelerate, for `vqa tables`
-PARAMS_FILES = [path for path in sorted(ROOT.glob("params/**/*.yaml")) if path.parent.name not in CONFIGS]
+CONFIGS = {"profiles", "accelerate", "tables", "clusters"}  # for all notebooks, for accelerate, for `vqa tables`
+PARAMS_FILES = [path for path in sorted(ROOT.glob("params/**/*.yaml")) if not CONFIGS & set(path.parts)]
 
 
 @pytest.fixture

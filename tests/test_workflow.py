@@ -11,10 +11,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from test_params import write_notebook
 
 from vqa_lib.code_version import code_files
-from vqa_lib.make_tables import dry_run, make_tables
+from vqa_lib.make_tables import dry_run, make_tables, plan_tables
 from vqa_lib.params import ParamsError
 from vqa_lib.paths import PACKAGE
 from vqa_lib.results import RunError, finished_runs, write_json
@@ -238,6 +239,55 @@ def test_runs_that_other_code_made_are_made_anew_and_nothing_else(project, capsy
     )
     times = {file.parent.parent.name: file.read_text().count("once more") for file in began}
     assert times == {"other": 1, "stage_one": 1, "stage_two": 1, "table1": 2}  # stage_two's folder was emptied before
+
+
+SUBMIT = """#!/bin/sh
+# A scheduler: it notes what was asked for, runs the job beside this process, and says the job's number.
+echo "$1" >> {log}
+nohup bash "$2" > /dev/null 2>&1 &
+echo $!
+"""
+
+
+def test_runs_are_jobs_of_a_cluster(project):
+    """Snakemake's plugin for schedulers with a command, and a scheduler of three lines."""
+    write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True")
+    submit, log = project / "submit.sh", project / "asked.txt"
+    submit.write_text(SUBMIT.format(log=log))
+    cluster = project / "params" / "clusters" / "ours"
+    cluster.mkdir(parents=True)
+    (cluster / "config.yaml").write_text(
+        f"executor: cluster-generic\ncluster-generic-submit-cmd: sh {submit} cpus={{threads}},gpus={{resources.gpu}}\n"
+        "jobs: 2\nlatency-wait: 20\n"
+    )
+    output = finished(call("--cluster", "ours"))
+    assert "paper/table1: results/paper/table1/" in output
+    assert log.read_text().splitlines() == ["cpus=1,gpus=0"] * 3
+    assert len(finished_runs("paper/table1")) == 1
+    with pytest.raises(ParamsError, match="no cluster 'theirs': expected one of ours, or a folder"):
+        make_tables(["paper"], "tiny", [0], cluster="theirs")
+
+
+@pytest.mark.parametrize("name", ["slurm", "generic"])
+def test_profiles_of_clusters_can_be_read(name):
+    content = yaml.safe_load((ROOT / "params" / "clusters" / name / "config.yaml").read_text())
+    assert content["executor"] in ("slurm", "cluster-generic") and content["jobs"] > 0
+
+
+def test_a_run_asks_for_as_many_gpus_as_it_has_processes(monkeypatch):
+    monkeypatch.setenv("VQA_PROJECT", str(ROOT))
+    runs = {run.name: run for run in planned_runs("vq_insight", "paper", [0])[0]}
+    assert runs["natural_seed0"].gpus == runs["natural_seed0"].params["processes"] == 8
+    assert runs["table3_natural"].gpus == 0
+    assert {run.gpus for run in planned_runs("vq_insight", "tiny", [0])[0]} == {0}
+
+
+def test_one_table_and_what_it_rests_on(monkeypatch):
+    monkeypatch.setenv("VQA_PROJECT", str(ROOT))
+    planned = plan_tables(["vq_insight", "finger"], "tiny", [0], ["figure3_resolution"])
+    assert [run.name for run in planned] == ["resolution_seed0", "figure3_resolution"]
+    with pytest.raises(ParamsError, match="no table table9 of finger; there are: figure3_resolution, "):
+        plan_tables(["finger"], "tiny", [0], ["table9"])
 
 
 def test_several_papers_are_one_graph(project):

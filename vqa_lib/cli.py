@@ -73,6 +73,12 @@ def tables(
             show_default="keep, but at tiny size make them anew",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A table or figure, such as table2_protocols, and what it rests on.")
+    ] = None,
+    cluster: Annotated[
+        str, typer.Option(help="Submit each run as a job: a folder of params/clusters, or another with a config.yaml.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would run and why, with predicted time and memory.")
     ] = False,
@@ -83,11 +89,11 @@ def tables(
     from vqa_lib.workflow import papers as all_papers
 
     kept = profile != "tiny" if keep_code is None else keep_code
-    options = (papers or all_papers(), profile, list(range(seeds)), cores, kept)
+    options = (papers or all_papers(), profile, list(range(seeds)), cores, kept, only)
     if dry_run:
         typer.echo("\n".join(make_tables.dry_run(*options)))
     else:
-        made = make_tables.make_tables(*options)
+        made = make_tables.make_tables(*options, cluster)
         typer.echo("\n".join(f"{run.paper}/{run.name}: {shown(run.path)}" for run in made))
 
 

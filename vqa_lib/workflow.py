@@ -6,7 +6,7 @@ and whoever reads them mean the same folder. Nothing here imports torch: a call 
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,11 @@ class PlannedRun:
         """Files of the local models that it starts from: with other weights it is to be made anew."""
         folders = [resolve(self.params[name]) for name in STARTS if self.params.get(name)]
         return [file for folder in folders for file in sorted(folder.rglob("*.safetensors"))]
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it takes; at tiny size none."""
+        return 0 if self.is_table or self.profile == "tiny" else self.params.get("processes", 1)
 
     @property
     def is_table(self) -> bool:
@@ -114,10 +119,13 @@ def _planned(paper: str, name: str, notebook: str, profile: str, values: dict, n
     return PlannedRun(paper, name, notebook, profile, resolve_params(notebook, profile, overrides), overrides, needs)
 
 
-def planned_runs(paper: str, profile: str, seeds: Sequence[int]) -> tuple[list[PlannedRun], dict[str, str]]:
+def planned_runs(
+    paper: str, profile: str, seeds: Sequence[int], only: Collection[str] | None = None
+) -> tuple[list[PlannedRun], dict[str, str]]:
     """All runs and tables of a paper, each behind those it needs; and the tables left out: name -> missing notebook.
 
-    A table is left out while a notebook that it rests on is not written yet; what no table needs is not run.
+    A table is left out while a notebook that it rests on is not written yet; what no table needs is not run. only: the
+    tables with these names, None for all.
 
     Raises:
         ParamsError: as `planned_run`; or seeds that are none or given twice.
@@ -128,7 +136,8 @@ def planned_runs(paper: str, profile: str, seeds: Sequence[int]) -> tuple[list[P
         raise ParamsError(f"unknown profile {profile!r}; the profiles are: {', '.join(profiles())}")
     content, written = read_tables_file(paper), set(notebook_names())
     runs, used, left_out, tables = content["runs"], set(), {}, []
-    for table, shown in content["tables"].items():
+    chosen = {name: shown for name, shown in content["tables"].items() if only is None or name in only}
+    for table, shown in chosen.items():
         behind = _with_needs(shown, runs)
         lacking = [
             name for name in [f"{paper}/{table}", *(runs[one]["notebook"] for one in behind)] if name not in written

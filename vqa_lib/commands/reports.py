@@ -1,4 +1,4 @@
-"""What was made, to be looked at and traced: `vqa report`, `vqa trace`."""
+"""What was made, to be looked at and traced: `vqa report`, `vqa trace`, `vqa verify`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,3 +33,26 @@ def trace(path: Annotated[Path, typer.Argument(help="A file in a run folder, suc
     from vqa_lib.trace import trace_lines
 
     typer.echo("\n".join(trace_lines(path)))
+
+
+@app.command()
+@user_errors()
+def verify(
+    table: Annotated[str, typer.Argument(help="Of the tiny profile, such as finger/table1_granularity.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Of a number, as a share of it (of 1 where it is smaller).")
+    ] = 0.01,
+    work: Annotated[Path | None, typer.Option(help="Where to make it; without: in a folder for once.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, show_default="all", help="CPU cores.")] = None,
+) -> None:
+    """Make a recorded tiny table once more, with all that it rests on, and compare; exits with 1 where they differ."""
+    import tempfile
+
+    from vqa_lib.verify import verify_table
+
+    with tempfile.TemporaryDirectory() as temporary:
+        found = verify_table(table, tolerance, work or Path(temporary), cores)
+    typer.echo("\n".join([*found.differing, f"{found.cells} cells, {found.data} annotation files compared"]))
+    typer.echo(f"largest difference {found.largest:.4g}, tolerance {tolerance:g}; {len(found.differing)} beyond it")
+    if found.differing:
+        raise typer.Exit(1)
