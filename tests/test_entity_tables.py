@@ -9,8 +9,9 @@ from made_up_runs import write_finger_run
 from scipy import stats
 
 from vqa_lib.entity_scores import SHORT, score_clips_by_entities
-from vqa_lib.entity_tables import granularity_differences, in_words
+from vqa_lib.entity_tables import granularity_differences
 from vqa_lib.predictions import predictions_table
+from vqa_lib.seed_tables import differences_in_words
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +42,6 @@ def test_sentences_count_the_seeds_that_are_sure():
         {"minus": "overall level", "seed": seed, "difference": difference, "low": low, "high": high}
         for seed, (difference, low, high) in enumerate([(0.2, 0.1, 0.3), (0.1, -0.1, 0.2), (-0.3, -0.4, -0.2)])
     ]
-    assert in_words(pd.DataFrame(rows), "Entities") == (
+    assert differences_in_words(pd.DataFrame(rows), "Entities") == (
         "Entities minus overall level: 0.000 on average over 3 seed(s); surely better in 1, surely worse in 1."
     )

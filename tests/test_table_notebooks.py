@@ -20,9 +20,9 @@ STAGE_CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
 STAGES = {"baseline_sft": f'{STAGE_CELL}\ntask: str = "natural"', "stage3_united": f"{STAGE_CELL}\nlength: bool = True"}
 # Notebook -> the tables and figures that it must save.
 TABLES = {
-    "vq_insight/table1_preference": ["table1", "order_bias", "diff"],
-    "vq_insight/table2_multi_dim": ["table2", "srcc"],
-    "vq_insight/table3_natural": ["table3", "table3_all_metrics", "order_awareness", "srcc"],
+    "vq_insight/table1_preference": ["table1", "differences", "order_bias", "diff"],
+    "vq_insight/table2_multi_dim": ["table2", "differences", "srcc"],
+    "vq_insight/table3_natural": ["table3", "differences", "table3_all_metrics", "order_awareness", "srcc"],
     "vq_insight/table4_ablation": ["table4", "whole_against_rows", "agreement", "srcc"],
     "vq_insight/table5_ablation": ["table5", "whole_against_rows", "agreement", "diff"],
     "vq_insight/table6_generator": ["generator", "gains", "table6"],

@@ -40,19 +40,3 @@ def granularity_differences(profile: str, seeds: Sequence[int]) -> pd.DataFrame:
             counted = both[["prediction_overall", "prediction"]].notna().all(axis=1).sum()
             rows.append({"minus": level, "seed": seed, **found._asdict(), "n": int(counted)})
     return pd.DataFrame(rows)
-
-
-def in_words(differences: pd.DataFrame, one: str = "Questions about entities") -> str:
-    """One sentence a row of differences: whether it is better, and in how many seeds surely.
-
-    Example:
-        >>> row = {"minus": "overall level", "seed": 0, "difference": 0.1, "low": 0.02, "high": 0.2}
-        >>> in_words(pd.DataFrame([row]))
-        'Questions about entities minus overall level: 0.100 on average over 1 seed(s); surely better in 1, surely \
-worse in 0.'
-    """
-    return "\n".join(
-        f"{one} minus {name}: {part['difference'].mean():.3f} on average over {len(part)} seed(s); surely better in "
-        f"{(part['low'] > 0).sum()}, surely worse in {(part['high'] < 0).sum()}."
-        for name, part in differences.groupby("minus", sort=False)
-    )

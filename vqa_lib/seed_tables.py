@@ -142,12 +142,18 @@ def one_a_method(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_differences(
-    paper: str, whole: str, others: Mapping[str, str], profile: str, seeds: Sequence[int], metrics: Sequence[str]
+    paper: str,
+    whole: str,
+    others: Mapping[str, str | tuple[str, str]],
+    profile: str,
+    seeds: Sequence[int],
+    metrics: Sequence[str],
 ) -> pd.DataFrame:
-    """What the whole method has above each row of an ablation, seed by seed, on the same clips or pairs.
+    """What the whole method has above each other one or row of an ablation, seed by seed, on the same clips or pairs.
 
-    whole: name of its run. others: a row's name in the paper's table -> name of its run. All runs are judged by their
-    predictions/after.jsonl, data set by data set: scores on several dimensions by the mean over these.
+    whole: name of its run. others: a row's name in the paper's table -> name of its run, or that with "before" or
+    "after" its training. Runs are judged by predictions/after.jsonl (or before.jsonl), data set by data set: scores on
+    several dimensions by the mean over these.
 
     Returns:
         Columns row, seed, dataset, metric, difference (positive: the whole is better), low, high (95 %), p, n.
@@ -159,9 +165,9 @@ def paired_differences(
     found = []
     for row, name in others.items():
         for seed in seeds:
-            tables = [_after(paper, run, profile, seed) for run in (whole, name)]
+            tables = [_predictions(paper, run, profile, seed) for run in (whole, name)]
             if not tables[0][CLIP].equals(tables[1][CLIP]):
-                raise ValueError(f"{whole} and {name} (profile {profile}, seed {seed}) were tested on different clips")
+                raise ValueError(f"{whole} and {row} (profile {profile}, seed {seed}) were tested on different clips")
             for (dataset, split), one in tables[0].groupby(["dataset", "split"]):
                 other = tables[1].loc[one.index]
                 for metric in metrics:
@@ -171,8 +177,9 @@ def paired_differences(
     return pd.DataFrame(found)
 
 
-def _after(paper: str, name: str, profile: str, seed: int) -> pd.DataFrame:
-    table = predictions_table(finished_run(paper, name, profile, seed).path / "predictions" / "after.jsonl")
+def _predictions(paper: str, run: str | tuple[str, str], profile: str, seed: int) -> pd.DataFrame:
+    name, state = (run, "after") if isinstance(run, str) else run
+    table = predictions_table(finished_run(paper, name, profile, seed).path / "predictions" / f"{state}.jsonl")
     return table.sort_values(CLIP, ignore_index=True)
 
 
@@ -190,6 +197,25 @@ def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str)
     targets = {name: part["target"] for name, part in parts[0].items()}
     found = paired_bootstrap_dimensions(*predictions, targets, metric)
     return f"{place}/mean", found._asdict()
+
+
+def differences_in_words(differences: pd.DataFrame, one: str) -> str:
+    """One sentence a comparison: the mean over the seeds, and in how many of them it is surely better or worse.
+
+    differences: columns difference, low, high, and of row or minus (what is subtracted), dataset, metric those that
+    tell comparisons apart. one: what it is subtracted from.
+
+    Example:
+        >>> row = {"minus": "overall level", "seed": 0, "difference": 0.1, "low": 0.02, "high": 0.2}
+        >>> differences_in_words(pd.DataFrame([row]), "Entities")
+        'Entities minus overall level: 0.100 on average over 1 seed(s); surely better in 1, surely worse in 0.'
+    """
+    keys = [name for name in ("row", "minus", "dataset", "metric") if name in differences]
+    return "\n".join(
+        f"{one} minus {', '.join(name)}: {part['difference'].mean():.3f} on average over {len(part)} seed(s); surely "
+        f"better in {(part['low'] > 0).sum()}, surely worse in {(part['high'] < 0).sum()}."
+        for name, part in differences.groupby(keys, sort=False)
+    )
 
 
 def answers_difference(
