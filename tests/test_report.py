@@ -60,9 +60,13 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch, data):
-    """Finished answers, a table that shows them; a training that failed."""
     monkeypatch.setenv("VQA_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr("made_up_runs.resolve", lambda path: data / path)
+    return write_runs()
+
+
+def write_runs():
+    """Finished answers, a table that shows them; a training that failed."""
     planned = {run.name: run for run in planned_runs("finger", "tiny", [0])[0]}
     answers = write_finger_run("answers_zero_shot", 0)
     finish(answers, "finger/answers", "2026-01-01T00:00:00Z")
@@ -107,9 +111,22 @@ class Links(HTMLParser):
         self.found += [value for name, value in attributes if name in ("href", "src") and value]
 
 
+@pytest.fixture(scope="module")
+def site_and_runs(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("reported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VQA_RESULTS", str(folder / "results"))
+        patch.setattr("made_up_runs.resolve", lambda path: data / path)
+        runs = write_runs()
+        yield write_site(folder / "site"), runs
+
+
 @pytest.fixture
-def site(runs, tmp_path):
-    out = tmp_path / "site"
+def site(site_and_runs):
+    return site_and_runs[0]
+
+
+def write_site(out):
     made = CliRunner().invoke(app, ["report", "--out", str(out)])
     assert made.exit_code == 0, made.output
     assert "2 done, 1 failed, 19 not run" in made.output
@@ -131,7 +148,8 @@ def test_every_link_and_picture_is_there_and_nothing_comes_from_elsewhere(site):
     assert images == 1
 
 
-def test_pages_say_what_there_is(site, runs):
+def test_pages_say_what_there_is(site_and_runs):
+    site, runs = site_and_runs
     index = (site / "index.html").read_text()
     for text in ("finger/table1_granularity", "finger/table2_protocols", "not run", "failed", "01234567"):
         assert text in index
@@ -144,7 +162,8 @@ def test_pages_say_what_there_is(site, runs):
     assert any(row[3] is None for rows in data["runs"].values() for row in rows)  # undefined, not NaN
 
 
-def test_an_older_report_is_written_over_and_other_folders_are_not(site, tmp_path):
+def test_an_older_report_is_written_over_and_other_folders_are_not(runs, tmp_path):
+    site = write_site(tmp_path / "site")
     (site / "old.html").write_text("")
     run = CliRunner().invoke
     assert run(app, ["report", "--out", str(site)]).exit_code == 0 and not (site / "old.html").exists()

@@ -62,7 +62,7 @@ def run_notebook(
     for path in (done, executed, log):  # so that what is there afterwards comes from this execution
         path.unlink(missing_ok=True)
     # It says so until this execution ends: whoever is killed here cannot say it afterwards.
-    (folder / FAILED).write_text(f"{name}: ended before it could say why: killed, or the machine went down\n")
+    (folder / FAILED).write_text(f"{name}: still running, or killed before it could say why\n")
     print(f"{name}: running in {folder}", flush=True)
     try:
         _execute(notebook, name, folder, params)
