@@ -41,6 +41,34 @@ def code_files(notebook: Path, params: dict) -> dict[str, str]:
     return dict(sorted(files.items())) | {f"notebooks/{_below_notebooks(notebook)}": _digest(whole.encode())}
 
 
+def changed_since(folder: Path, notebook: str, params: dict) -> list[str]:
+    """The files by which a run folder's code differs from today's; none where its code is not on record.
+
+    notebook: path below `notebooks/` without suffix.
+
+    Raises:
+        ValueError: its record cannot be read; the message names the file.
+    """
+    record, path = folder / "code.json", project() / "notebooks" / f"{notebook}.ipynb"
+    if not record.is_file() or not path.is_file():
+        return []
+    try:
+        recorded = json.loads(record.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{record}: not readable JSON ({error})") from None
+    return changed(recorded, code_files(path, params))
+
+
+def first_of(names: list[str]) -> str:
+    """To be read.
+
+    Example:
+        >>> first_of(["a.py"]), first_of(["a.py", "b.py", "c.py"])
+        ('a.py', 'a.py and 2 more')
+    """
+    return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
+
+
 def changed(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
     """The files by which two versions differ.
 

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vqa_lib import __version__
-from vqa_lib.code_version import changed, code_files
+from vqa_lib.code_version import changed_since, code_files
 from vqa_lib.paths import project, results
 
 # What the execution that opens a run writes to itself; all else in a run folder comes from its inputs.
@@ -116,10 +116,9 @@ def _record_code(run: RunFolder, notebook: str) -> None:
     record, path = run.path / "code.json", project() / "notebooks" / f"{notebook}.ipynb"
     if not path.is_file():
         return
-    now = code_files(path, run.params)
     if not record.exists():
-        write_json(record, now)
-    elif names := changed(json.loads(record.read_text(encoding="utf-8")), now):
+        write_json(record, code_files(path, run.params))
+    elif names := changed_since(run.path, notebook, run.params):
         named = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         print(f"{notebook}: other code began this run ({named}); what it computed is kept. Afresh: vqa run --force")
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqa_lib.code_version import changed, code_files
-from vqa_lib.params import find_notebook
+from vqa_lib.code_version import changed_since, first_of
 from vqa_lib.paths import results
 from vqa_lib.results import FAILED
 from vqa_lib.workflow import PlannedRun
@@ -33,15 +32,6 @@ class RunState:
         return self.state != DONE
 
 
-def changed_code(run: PlannedRun) -> list[str]:
-    """The files of code by which a run differs from what would be run today; none where its code is not on record."""
-    record = run.path / "code.json"
-    if not record.is_file():
-        return []
-    now = code_files(find_notebook(run.notebook), run.params)
-    return changed(json.loads(record.read_text(encoding="utf-8")), now)
-
-
 def run_states(planned: Sequence[PlannedRun], keep_code: bool = False) -> list[RunState]:
     """The state of each run, in their order: those that a run needs stand before it.
 
@@ -60,8 +50,8 @@ def _state(run: PlannedRun, needs: list[RunState], keep_code: bool) -> RunState:
         if failed.exists():
             return RunState(run, FAILS, failed.read_text(encoding="utf-8").strip())
         return RunState(run, MISSING)
-    if not keep_code and (names := changed_code(run)):
-        return RunState(run, OTHER_CODE, f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0])
+    if not keep_code and (names := changed_since(run.path, run.notebook, run.params)):
+        return RunState(run, OTHER_CODE, first_of(names))
     if remade := [need.run.name for need in needs if need.wanted]:
         return RunState(run, BEHIND, ", ".join(remade))
     finished = marker.stat().st_mtime

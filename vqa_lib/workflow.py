@@ -53,13 +53,18 @@ class PlannedRun:
     @property
     def is_table(self) -> bool:
         """Whether it only reads runs."""
-        return Path(self.notebook).name.startswith(("table", "figure"))
+        return only_reads(self.notebook)
 
     @property
     def command(self) -> list[str]:
         """As one would type it."""
         words = ["vqa", "run", self.notebook, "--profile", self.profile]
         return words + [word for override in self.overrides for word in ("-p", override)]
+
+
+def only_reads(notebook: str) -> bool:
+    """Whether a notebook is a table's or a figure's, by its name: it shows runs and makes none."""
+    return Path(notebook).name.startswith(("table", "figure"))
 
 
 def papers() -> list[str]:

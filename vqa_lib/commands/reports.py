@@ -1,5 +1,6 @@
 """What was made, to be looked at and traced: `vqa report`, `vqa trace`, `vqa verify`."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,7 @@ def report(
     """Write a site of all run folders: every table and figure, its status, its numbers, and where they come from."""
     from vqa_lib.report.site import write_report
 
-    runs = write_report(out)
-    counts: dict[str, int] = {}
-    for run in runs:
-        counts[run.status] = counts.get(run.status, 0) + 1
+    counts = Counter(run.status for run in write_report(out))
     typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()))
     typer.echo(f"report: {out / 'index.html'}")
 

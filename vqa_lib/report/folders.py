@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from vqa_lib.code_version import changed, code_files
+from vqa_lib.code_version import changed_since, first_of
 from vqa_lib.params import profiles
-from vqa_lib.paths import project, results
+from vqa_lib.paths import results
 from vqa_lib.results import FAILED
-from vqa_lib.workflow import papers, planned_runs, read_tables_file
+from vqa_lib.workflow import only_reads, papers, planned_runs, read_tables_file
 
 DONE, STALE, FAILS, UNFINISHED, MISSING = "done", "stale", "failed", "unfinished", "not run"
 
@@ -37,7 +37,7 @@ class ReportedRun:
     @property
     def is_table(self) -> bool:
         """Whether its notebook only reads runs."""
-        return Path(self.notebook).name.startswith(("table", "figure"))
+        return only_reads(self.notebook)
 
     @property
     def page(self) -> str:
@@ -68,11 +68,12 @@ def reported_runs() -> list[ReportedRun]:
     """
     records = sorted(results().glob("**/params.json"))
     runs = [_reported(record.parent) for record in records]
-    by_name = {run.name: run for run in runs}
     for run in runs:
-        finished = run.provenance.get("started", "")
-        newer = [name for name in run.reads if by_name.get(name) and by_name[name].provenance["started"] > finished]
-        if run.status == DONE and newer:
+        if run.status != DONE or not run.reads:
+            continue
+        shows = [other for other in read_by(run, runs) if other.name in run.reads]
+        newer = [other.name for other in shows if other.provenance.get("started", "") > run.provenance["started"]]
+        if newer:
             run.status, run.why = STALE, f"{len(newer)} of the runs that it shows were made anew since: {newer[0]}"
     return runs
 
@@ -93,9 +94,8 @@ def _status(folder: Path, notebook: str, params: dict, provenance: dict, metrics
         return FAILS, (folder / FAILED).read_text(encoding="utf-8").strip()
     if not metrics or "seconds" not in provenance:
         return UNFINISHED, ""
-    record, path = folder / "code.json", project() / "notebooks" / f"{notebook}.ipynb"
-    if record.is_file() and path.is_file() and (names := changed(_json(record), code_files(path, params))):
-        return STALE, f"code has changed since: {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "")
+    if names := changed_since(folder, notebook, params):
+        return STALE, f"code has changed since: {first_of(names)}"
     return DONE, ""
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def write_report(output: Path) -> list[ReportedRun]:
         page = templates.get_template("run.html").render(**content, **common)
         (output / run.page).write_text(page, encoding="utf-8")
     groups = {paper: _group(shown_runs, paper) for paper in TITLES}
-    index = templates.get_template("index.html").render(groups=groups, counts=_counts(shown_runs), **common)
+    counts = Counter(run.status for run in shown_runs)
+    index = templates.get_template("index.html").render(groups=groups, counts=counts, **common)
     (output / "index.html").write_text(index, encoding="utf-8")
     compared = templates.get_template("compare.html").render(data=_compared(runs), **common)
     (output / "compare.html").write_text(compared, encoding="utf-8")
@@ -68,10 +70,6 @@ def _group(runs: Sequence[ReportedRun], paper: str) -> dict[str, list[ReportedRu
         "Tables and figures": [run for run in own if run.is_table],
         "Runs": [run for run in own if not run.is_table],
     }
-
-
-def _counts(runs: Sequence[ReportedRun]) -> dict[str, int]:
-    return pd.Series([run.status for run in runs]).value_counts().to_dict()
 
 
 def _content(run: ReportedRun, output: Path) -> dict:
