@@ -40,7 +40,7 @@ report: $(VENV)/ready
 
 # Two files at a time: each of the two workers needs about 3 GB.
 test: $(VENV)/ready
-	$(RUN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(RUN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/ready
 	$(RUN)/python benchmarks/read_lsvq.py

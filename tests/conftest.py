@@ -141,3 +141,12 @@ def make_frames():
         return Frames(pixels, indices, total, fps, indices / fps)
 
     return make
+
+
+# Whole files go to a worker in this order: a long one that is begun last keeps one worker busy and the other idle.
+LONGEST = ("test_notebooks", "test_processes", "test_table_notebooks", "test_workflow", "test_benchmark", "test_united")
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
