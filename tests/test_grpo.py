@@ -577,6 +577,21 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 
     for ours, theirs in zip(reproducible(cut), reproducible(whole), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, nan_ok=True)
+    check_samples(tmp_path / "cut", NATURAL, settings, clips)
+
+
+def check_samples(run, recipe, settings, clips):
+    """One whole group a step, each response with its rewards and an advantage that is the group's own."""
+    samples = read_log(run / "samples.jsonl")
+    assert [sample["step"] for sample in samples] == list(range(1, settings.steps + 1))
+    files = {f"{clip.dataset}/{clip.name}": [str(clip.path)] for clip in clips}
+    for sample in samples:
+        assert sample["clips"] == files[sample["name"]] and sample["kind"] == "video"
+        assert sample["rewards"] == list(recipe.rewards)
+        assert len(sample["responses"]) == settings.group
+        totals = np.array([sum(value or 0 for value in row["rewards"]) for row in sample["responses"]])
+        wanted = (totals - totals.mean()) / (totals.std(ddof=1) + 1e-4)  # TRL's, of the "group"
+        assert [row["advantage"] for row in sample["responses"]] == pytest.approx(wanted.tolist(), abs=1e-3)
 
 
 # ---- what is refused before anything starts ------------------------------------------------------------------------

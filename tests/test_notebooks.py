@@ -48,6 +48,7 @@ SMOKE = {
     ],
     "01_rewards_and_metrics": ["pairs=100", "videos=40", "resamples=20"],
     "00_quickstart": [*COMMON, "stage1_steps=2", "stage2_steps=2", "held_out=4"],
+    "07_viewer": ["clips=4"],
     "vq_insight/stage1_image": STAGE,
     "vq_insight/stage2_natural": STAGE,
     "vq_insight/stage2_multi_dim": [*STAGE, "data_scale=1"],

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.rollouts import draws, respond
-from vqa_lib.predictions import identity, rows_by_identity
+from vqa_lib.predictions import cut_torn_line, identity, rows_by_identity
 from vqa_lib.records import Record
 from vqa_lib.results import model_digest, write_json
 from vqa_lib.video import FramePolicy
@@ -39,7 +39,9 @@ def deciding(
 
 
 def claim(output: str | Path, settings: dict) -> Path:
-    """Write what decides the answers beside the file that they go to; a file made with other settings is refused.
+    """Write what decides the answers beside the file that they go to, and make that ready to be gone on with.
+
+    A file made with other settings is refused.
 
     Raises:
         ValueError: the output file belongs to other settings.
@@ -53,6 +55,7 @@ def claim(output: str | Path, settings: dict) -> Path:
             f"{output} was made with other settings, or {settings_file.name} is gone; name another file or delete it"
         )
     write_json(settings_file, settings)
+    cut_torn_line(output)
     return output
 
 

@@ -11,21 +11,35 @@ from vqa_lib.records import Question, Record
 SIDES = ("first", "second")  # of a pair's two clips, as answers name them
 
 
+class PredictionsError(ValueError):
+    """A file of predictions that cannot be used; the message names it and the line."""
+
+
 def read_predictions(path: Path) -> list[dict]:
-    """The finished lines of a predictions file; a last line torn by a crash is owed again, and cut off the file."""
-    if not path.exists():
-        return []
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) != len(text):
-        path.write_bytes(whole)
+    """The finished lines of a predictions file, none where there is no file; a last line without its end is left out.
+
+    Raises:
+        PredictionsError: a line that is not JSON.
+    """
+    text = path.read_bytes() if path.exists() else b""
     rows = []
-    for number, line in enumerate(whole.decode("utf-8").split("\n")[:-1], 1):
+    for number, line in enumerate(text[: _end_of_lines(text)].decode("utf-8").split("\n")[:-1], 1):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
-            raise ValueError(f"{path}, line {number}: not JSON; delete the file to score afresh") from None
+            message = f"{path}, line {number}: not JSON; delete the file to score afresh"
+            raise PredictionsError(message) from None
     return rows
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that a crash tore, so that whoever goes on writing begins a new one."""
+    if path.exists() and (end := _end_of_lines(text := path.read_bytes())) < len(text):
+        path.write_bytes(text[:end])
+
+
+def _end_of_lines(text: bytes) -> int:
+    return text.rfind(b"\n") + 1
 
 
 def rows_by_identity(path: Path) -> dict[tuple[str, str, str], dict]:

@@ -1,4 +1,4 @@
-"""What was made, to be looked at and traced: `vqa report`, `vqa trace`, `vqa verify`."""
+"""What was made, to be looked at and traced: `vqa report`, `vqa view`, `vqa trace`, `vqa verify`."""
 
 from collections import Counter
 from pathlib import Path
@@ -22,6 +22,25 @@ def report(
     counts = Counter(run.status for run in write_report(out))
     typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()))
     typer.echo(f"report: {out / 'index.html'}")
+
+
+@app.command()
+@user_errors()
+def view(
+    predictions: Annotated[Path, typer.Argument(help="A .jsonl file of a run folder's predictions/.")],
+    out: Annotated[Path, typer.Option(help="The page to write; opens in any browser, without a server.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Holds the data sets' folders.", show_default="as the run's parameters say")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=0, help="The page holds the clips of so many answers, the worst.")] = 100,
+) -> None:
+    """Write a page of what a model answered: sort by error, filter, play each clip beside its reasoning."""
+    from vqa_lib.frame_cache import FrameCache
+    from vqa_lib.paths import cache
+    from vqa_lib.viewing.predictions import view_predictions
+
+    out.write_text(view_predictions(predictions, FrameCache(cache()), data, clips), encoding="utf-8")
+    typer.echo(f"page: {out}")
 
 
 @app.command()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,6 +38,25 @@ class LogFile(TrainerCallback):
         if state.is_world_process_zero and "loss" in logs:
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class SampleFile(TrainerCallback):
+    """One group of responses of every step as a line of JSON, to be looked at while and after a model learns.
+
+    latest: what a line says beside the step; see `grpo.VideoGRPOTrainer.latest_group`.
+    """
+
+    def __init__(self, path: Path, latest: Callable[[], dict]):
+        self.path, self.latest = path, latest
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            forget_after(self.path, state.global_step)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and "loss" in logs:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **self.latest()}, ensure_ascii=False) + "\n")
 
 
 class Progress(TrainerCallback):

@@ -245,7 +245,8 @@ class VideoGRPOTrainer(HalvesPieces, GRPOTrainer):
         """The log's share of unreadable answers, and what they say; and the step's rows for an error message."""
         texts = [row["completions"][0]["content"] for row in rows]
         self._rewarded = [
-            {"name": row["name"], "response": text} | dict(zip(self.recipe.rewards, found, strict=True))
+            {"record": row["record"], "name": row["name"], "response": text}
+            | dict(zip(self.recipe.rewards, found, strict=True))
             for row, text, *found in zip(rows, texts, *values, strict=True)
         ]
         answers = [(answer_in(text, row), row["choices"]) for text, row in zip(texts, rows, strict=True)]
@@ -258,6 +259,19 @@ class VideoGRPOTrainer(HalvesPieces, GRPOTrainer):
         chosen = [answer == choices[0] for answer, choices in answers if choices is not None and answer is not None]
         if chosen:  # of two equally good videos the first should be chosen half the time
             metrics["first_chosen"].append(sum(chosen) / len(chosen))
+
+    def latest_group(self) -> dict:
+        """The group that the last step began with.
+
+        Returns: record, its number; rewards, the components' names; responses, each with its text, its rewards in
+        that order (None where a component does not apply) and its advantage.
+        """
+        group, names = self._rewarded[: self.num_generations], list(self.recipe.rewards)
+        responses = [
+            {"response": row["response"], "rewards": [row[name] for name in names], "advantage": advantage}
+            for row, advantage in zip(group, self._logs["advantages"], strict=False)  # these are of the whole step
+        ]
+        return {"record": group[0]["record"], "rewards": names, "responses": responses}
 
     # ---- log-probabilities -------------------------------------------------------------------------------------------
 

@@ -12,12 +12,14 @@ from trl import GRPOConfig
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.models.families import freeze_vision
 from vqa_lib.models.loading import lora_config
+from vqa_lib.paths import shown
 from vqa_lib.recipes import Recipe
 from vqa_lib.records import Pair, Question, ScoredClip
 from vqa_lib.training.common import (
     LogFile,
     NoLastCheckpoint,
     Progress,
+    SampleFile,
     check_files,
     check_motion,
     drop_torn_checkpoints,
@@ -145,8 +147,9 @@ def train_grpo(
     """Train a model by GRPO; returns the folder of the trained model, `output`/model.
 
     The log is `output`/log.jsonl: one line a step with every reward component, the share of unparsed answers, lengths,
-    loss. Called again after an interruption it goes on from the last checkpoint; called after the end it returns at
-    once. Before anything starts, one frame of every clip is read, and unreadable files are named.
+    loss; `output`/samples.jsonl has a group of responses a step, with their rewards. Called again after an interruption
+    it goes on from the last checkpoint; called after the end it returns at once. Before anything starts, one frame of
+    every clip is read, and unreadable files are named.
 
     Raises:
         ValueError: unreadable files; too few records for one step; a record that the recipe's prompt does not fit;
@@ -210,7 +213,16 @@ def _train(job: Job, config: GRPOConfig) -> None:
         engine=settings.engine,
         vllm=settings.vllm,
     )
+    trainer.add_callback(SampleFile(output / "samples.jsonl", lambda: _sample(trainer, records)))
     widen_what_learns(trainer.model)
     trainer.remove_callback(PrinterCallback)  # the log file has what it would print
     trainer.train(resume_from_checkpoint=last_checkpoint(output / "checkpoints"))
     keep_model(trainer, processor, trained, job.model_path, settings)
+
+
+def _sample(trainer: VideoGRPOTrainer, records: list) -> dict:
+    """The trainer's latest group with the name, kind and clips of its record, for people to look at."""
+    group = trainer.latest_group()
+    record = records[group.pop("record")]
+    clips = [shown(path) for path in record.paths]
+    return {"name": f"{record.dataset}/{record.name}", "kind": record.kind, "clips": clips, **group}
