@@ -26,6 +26,7 @@ def rewards_of(name, **params):
         ("finger/sft", {"method": "finger/sft"}, set()),
         ("vqathinker/train", {"method": "vqathinker"}, {"bell", "consistency", "format", "ranking", "score"}),
         ("vqathinker/train", {"method": "vqathinker/ranking"}, {"format", "ranking", "score"}),
+        ("vq_insight/baseline_sft", {"task": "preference"}, {"format", "choice", "temporal", "length", "score"}),
         ("finger/table2_protocols", {}, set()),
         ("01_rewards_and_metrics", {}, set(REWARDS)),
     ],
@@ -75,7 +76,4 @@ def test_touching_one_reward_concerns_only_what_depends_on_it():
         for run in planned_runs(paper, "tiny", [0])[0]
         if "vqa_lib/rewards/threshold.py" in code_files(NOTEBOOKS / f"{run.notebook}.ipynb", run.params)
     }
-    # The supervised baseline names its recipe by two words put together, and so rests on all rewards.
-    assert touched == {f"vqathinker/{run}q_insight_seed0" for run in ("train_", "", "understanding_")} | {
-        f"vq_insight/{task}_sft_seed0" for task in ("natural", "multi_dim", "preference")
-    }
+    assert touched == {f"vqathinker/{run}q_insight_seed0" for run in ("train_", "", "understanding_")}

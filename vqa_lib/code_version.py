@@ -2,8 +2,8 @@
 
 A run depends on its notebook, on the modules that the notebook imports and on those that these import; of the rewards
 on those of its recipe (its parameter `method`, or the recipes that it names), of the published tables on those that it
-names. Comments, docstrings and layout
-do not count, nor does the parameters cell, whose values are a run's own.
+names. A name may be put together from parameters, as f"vq_insight/{task}". Comments, docstrings and layout do not
+count, nor does the parameters cell, whose values are a run's own.
 """
 
 import ast
@@ -28,7 +28,7 @@ def code_files(notebook: Path, params: dict) -> dict[str, str]:
         code_files(Path("notebooks/finger/grpo.ipynb"), {"method": "finger"})["vqa_lib/rewards/choice.py"]
     """
     trees = [ast.parse(source) for source in _cells(notebook)]
-    texts = {text for tree in trees for text in _texts(tree)}
+    texts = {text for tree in trees for text in _texts(tree, params)}
     modules = _closure(frozenset(name for tree in trees for name in _imports(tree)))
     if REWARDS_PACKAGE in modules:
         modules |= _closure(_reward_modules([params["method"]] if "method" in params else texts))
@@ -97,8 +97,18 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _texts(tree: ast.AST) -> set[str]:
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and _is_text(node.value)}
+def _texts(tree: ast.AST, params: dict) -> set[str]:
+    """The texts in code, and those that f-strings put together from parameters."""
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and _is_text(node.value)}
+    return texts | {_filled(node, params) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
+
+
+def _filled(text: ast.JoinedStr, params: dict) -> str:
+    """An f-string with the values of parameters; what is no parameter is left out."""
+    values = [part.value if isinstance(part, ast.FormattedValue) else part for part in text.values]
+    return "".join(
+        str(params.get(part.id, "") if isinstance(part, ast.Name) else getattr(part, "value", "")) for part in values
+    )
 
 
 def _imports(tree: ast.AST) -> set[str]:
