@@ -122,6 +122,8 @@ ASKED = {
     "q_bench_video/dev": ("category", ("global", "referring")),
 }
 
+KINDS = {"finevd_questions/test": "mentions", "q_bench_video/dev": "choices"}
+
 
 def score_rows(places, noise, seed, number=12):
     truth, random = np.random.default_rng(0), np.random.default_rng([seed, 1])
@@ -140,7 +142,7 @@ def answer_rows(right, seed, number=10):
         for value in values:
             for index in range(number):
                 answer = "yes" if random.random() < right else "no"
-                row = {"dataset": dataset, "split": split, "name": f"{value}{index}", column: value}
+                row = {"dataset": dataset, "split": split, "name": f"{value}{index}", column: value, "clip": index}
                 yield row | {"true_answer": "yes", "answer": answer, "response": "x"}
 
 
@@ -155,6 +157,7 @@ def write_vqathinker_run(name, seed, profile="tiny"):
         table, measured = pd.DataFrame(answer_rows(1 - noise / 4, seed)), []
         for place, (column, _) in ASKED.items():
             part = table[(table["dataset"] + "/" + table["split"]) == place]
+            write_rows(run, f"{state}_{KINDS[place]}", part.to_dict("records"))
             measured += tables.measure_answers(part, state, by=column, resamples=50)
     else:
         if planned.notebook.endswith("benchmarks"):
@@ -185,6 +188,14 @@ def entity_rows(questions, right, seed):
         yield row | {"probability": random.uniform(0.5, 1) if said == "yes" else random.uniform(0, 0.5)}
 
 
+def margin_rows(noise, seed, number=18):
+    random = np.random.default_rng([seed, 5])
+    for index in range(number):
+        preference, lean = (("first", 1), ("second", -1))[index % 2]
+        row = {"dataset": "visionreward_pairs", "split": "test", "name": f"p{index}", "preference": preference}
+        yield row | {"difference": lean + random.normal(0, noise)}
+
+
 def rating_rows(questions, overall, seed):
     random = np.random.default_rng([seed, 4])
     for clip in rated_clips(questions, overall):
@@ -206,9 +217,11 @@ def write_finger_run(name, seed, profile="tiny"):
     rows = list(entity_rows(questions, {"answers_grpo": 0.95}.get(name, 0.6), seed))
     answered, measured = pd.DataFrame(rows), []
     if planned.notebook.endswith("benchmarks"):
-        rated = pd.DataFrame(score_rows(["genai_bench_800/all"], 0.5, seed))
-        pairs = pd.DataFrame({"dataset": "visionreward_pairs", "split": "test", "preference": ["first", "second"] * 9,
-                              "difference": np.random.default_rng(seed).normal(size=18)})  # fmt: skip
+        noise = {"benchmarks_grpo": 0.1}.get(name, 2.0)
+        rated = pd.DataFrame(score_rows(["genai_bench_800/all"], noise, seed))
+        pairs = pd.DataFrame(margin_rows(noise, seed))
+        write_rows(run, f"{state}_clips", rated.to_dict("records"))
+        write_rows(run, f"{state}_pairs", pairs.to_dict("records"))
         measured = tables.measure(rated, state, resamples=50) + measure_differences(pairs, state, resamples=50)
     elif planned.notebook.endswith("resolution"):
         for varied, values in {"pixels": planned.params["pixels"], "rate": planned.params["rates"]}.items():

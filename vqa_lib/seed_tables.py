@@ -4,6 +4,7 @@ They read the finished runs that `params/tables/<paper>.yaml` names; nothing is 
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from vqa_lib.predictions import predictions_table
 from vqa_lib.results import RunError
 from vqa_lib.tables import LABELS, METRIC_NAMES, by_dimension, published
 from vqa_lib.vbench import read_vbench, vbench_averages
-from vqa_lib.workflow import finished_run
+from vqa_lib.workflow import finished_run, planned_run
 
 # The papers' tables hold two sets called GenAI-Bench, and of FineVD they mean its questions.
 PAPER_NAMES = {"genai_bench/test": "genai_bench/votes"} | {
     f"finevd_questions/test/{name}": f"finevd/test/{name}" for name in (*ATTRIBUTES, "overall")
 }
 CLIP = ["dataset", "split", "name"]
+SURELY = ["better", "worse", "undefined"]  # where an interval is above 0, below 0, or missing
 PERCENT = ("tau", "diff", "accuracy")  # printed so by the papers
 
 
@@ -143,105 +145,162 @@ def one_a_method(measured: pd.DataFrame) -> pd.DataFrame:
 
 def paired_differences(
     paper: str,
-    whole: str,
+    whole: str | tuple[str, str],
     others: Mapping[str, str | tuple[str, str]],
     profile: str,
     seeds: Sequence[int],
     metrics: Sequence[str],
+    kind: str = "",
+    by: str | None = None,
 ) -> pd.DataFrame:
-    """What the whole method has above each other one or row of an ablation, seed by seed, on the same clips or pairs.
+    """What the whole method has above each other one or row of an ablation, seed by seed, on the same test set.
 
-    whole: name of its run. others: a row's name in the paper's table -> name of its run, or that with "before" or
-    "after" its training. Runs are judged by predictions/after.jsonl (or before.jsonl), data set by data set: scores on
-    several dimensions by the mean over these.
+    **Source**: ours. Data set by data set, by a paired bootstrap. Ratings (srcc, krcc, plcc; several dimensions by the
+    mean over these) resample clips, preferences (tau, diff) pairs. Answers to questions (accuracy) resample clips, too:
+    of each the share of its questions is taken, since questions about one clip do not err by themselves; an unreadable
+    answer is not right, a question without a published answer is left out.
+
+    whole: name of its run. others: a row's name in the paper's table -> name of its run. Each may say "before" or
+    "after" its training behind the name; without, after. kind: which of a run's predictions, as in
+    predictions/after_KIND.jsonl; "" for after.jsonl. by: of answers, a column ("dimension" or "category"), for a row
+    for each of its values ("name/split/value") beside the one for all ("name/split/overall").
 
     Returns:
-        Columns row, seed, dataset, metric, difference (positive: the whole is better), low, high (95 %), p, n.
+        Columns row, seed, dataset, metric, difference (positive: the whole is better), low, high (95 %), p (two-sided,
+        of "no difference"; none of answers), n (clips or pairs that count).
 
     Raises:
-        RunError: a run is not finished.
-        ValueError: two runs were tested on different clips.
+        RunError: a run is not finished, or has no such predictions.
+        ValueError: two runs were tested on different clips, or a metric does not fit the predictions.
+
+    Example:
+        others = {"Q-Insight": "understanding_q_insight", "zero-shot": ("understanding_zero_shot", "before")}
+        paired_differences(
+            "vqathinker", "understanding", others, "tiny", [0], ["accuracy"], kind="mentions", by="dimension"
+        )
     """
     found = []
     for row, name in others.items():
         for seed in seeds:
-            tables = [_predictions(paper, run, profile, seed) for run in (whole, name)]
+            tables = [_predictions(paper, run, profile, seed, kind) for run in (whole, name)]
             if not tables[0][CLIP].equals(tables[1][CLIP]):
                 raise ValueError(f"{whole} and {row} (profile {profile}, seed {seed}) were tested on different clips")
-            for (dataset, split), one in tables[0].groupby(["dataset", "split"]):
+            for place, one in _places(tables[0], by).items():
                 other = tables[1].loc[one.index]
                 for metric in metrics:
-                    place, difference = _difference(f"{dataset}/{split}", one, other, metric)
-                    where = {"row": row, "seed": seed, "dataset": place, "metric": metric}
-                    found.append({**where, **difference, "n": len(one)})
+                    dataset, difference = _difference(place, one, other, metric)
+                    where = {"row": row, "seed": seed, "dataset": PAPER_NAMES.get(dataset, dataset), "metric": metric}
+                    found.append(where | difference)
     return pd.DataFrame(found)
 
 
-def _predictions(paper: str, run: str | tuple[str, str], profile: str, seed: int) -> pd.DataFrame:
+def _predictions(paper: str, run: str | tuple[str, str], profile: str, seed: int, kind: str) -> pd.DataFrame:
     name, state = (run, "after") if isinstance(run, str) else run
-    table = predictions_table(finished_run(paper, name, profile, seed).path / "predictions" / f"{state}.jsonl")
-    return table.sort_values(CLIP, ignore_index=True)
+    file = finished_run(paper, name, profile, seed).path / "predictions" / f"{state}{kind and f'_{kind}'}.jsonl"
+    if not file.is_file():
+        planned = planned_run(paper, name, profile, seed)
+        raise RunError(
+            f"the run {name} of {paper} (profile {profile}, seed {seed}) has no predictions/{file.name}; make it anew "
+            f"with: {shlex.join(planned.command)} --force"
+        )
+    table = predictions_table(file).sort_values(CLIP, ignore_index=True)
+    return table[table["true_answer"].notna()] if "true_answer" in table else table
+
+
+def _places(table: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
+    places = {}
+    for (dataset, split), part in table.groupby(["dataset", "split"]):
+        place = f"{dataset}/{split}"
+        if by is None:
+            places[place] = part
+        else:
+            places |= {f"{place}/{value}": each for value, each in part.groupby(by)} | {f"{place}/overall": part}
+    return places
 
 
 def _difference(place: str, one: pd.DataFrame, other: pd.DataFrame, metric: str) -> tuple[str, dict]:
+    if "true_answer" in one:
+        if metric != "accuracy":
+            raise ValueError(f"{place}: answers to questions have an accuracy, no {metric!r}")
+        gained = [(table["answer"] == table["true_answer"]).astype(float) for table in (one, other)]
+        found = mean((gained[0] - gained[1]).groupby(one["clip"]).mean())
+        return place, {"difference": found.value, "low": found.low, "high": found.high, "n": found.n}
+    judged = [name for name in one if name == "difference" or name.split("_")[0] == "prediction"]
+    counted = {"n": int((one[judged].notna() & other[judged].notna()).all(axis=1).sum())}
     if "preference" in one:
         labels = [LABELS[preference] for preference in one["preference"]]
         margins = [table["difference"].astype(float) for table in (one, other)]
-        found = paired_bootstrap_pairs(*margins, labels, metric)
-        return PAPER_NAMES.get(place, place), found._asdict()
+        return place, paired_bootstrap_pairs(*margins, labels, metric)._asdict() | counted
     parts = [by_dimension(table) for table in (one, other)]
     if not parts[0]:
         found = paired_bootstrap(one["prediction"], other["prediction"], one["target"], metric)
-        return place, found._asdict()
+        return place, found._asdict() | counted
     predictions = [{name: part["prediction"] for name, part in dimensions.items()} for dimensions in parts]
     targets = {name: part["target"] for name, part in parts[0].items()}
     found = paired_bootstrap_dimensions(*predictions, targets, metric)
-    return f"{place}/mean", found._asdict()
+    return f"{place}/mean", found._asdict() | counted
 
 
-def differences_in_words(differences: pd.DataFrame, one: str) -> str:
-    """One sentence a comparison: the mean over the seeds, and in how many of them it is surely better or worse.
+def _comparisons(differences: pd.DataFrame) -> list[str]:
+    return [name for name in ("of", "row", "minus", "dataset", "metric") if name in differences]
 
-    differences: columns difference, low, high, and of row or minus (what is subtracted), dataset, metric those that
-    tell comparisons apart. one: what it is subtracted from.
+
+def differences_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """Differences to be read and saved: rounded, what is sure, and behind the rows of several seeds their mean.
+
+    differences: of `paired_differences`, or with its columns seed, difference, low, high, n, and of these those that
+    tell comparisons apart: of (what is better where a difference is positive), row or minus (what is subtracted),
+    dataset, metric.
+
+    Returns:
+        The same columns and "surely": "better" where the interval is above 0, "worse" where it is below, else "no"
+        ("undefined" where there is no difference). Of a mean low and high are the lowest and the highest of the seeds,
+        no interval, and surely says in how many of them it is better or worse.
+
+    Example:
+        >>> one = {"row": "SFT", "difference": 0.1, "low": 0.02, "high": 0.2, "n": 9}
+        >>> rows = [{**one, "seed": 0}, {**one, "seed": 1}]
+        >>> differences_table(pd.DataFrame(rows))["surely"].tolist()
+        ['better', 'better', 'better in 2, worse in 0 of 2']
+    """
+    shown, keys = [], _comparisons(differences)
+    for _, part in differences.groupby(keys, sort=False):
+        surely = np.select([part["low"] > 0, part["high"] < 0, part["difference"].isna()], SURELY, "no").tolist()
+        rows = with_means(part.rename(columns={"difference": "value"}), keys).rename(columns={"value": "difference"})
+        if len(rows) > len(part):
+            counts = f"better in {surely.count('better')}, worse in {surely.count('worse')} of {len(part)}"
+            surely.append(counts)
+        shown.append(rows.assign(surely=surely))
+    return pd.concat(shown, ignore_index=True).round(4)
+
+
+def differences_in_words(differences: pd.DataFrame, one: str | None = None) -> str:
+    """One sentence a comparison: the mean and the range over the seeds, and in how many it is surely better or worse.
+
+    differences: as in `differences_table`. one: what is better where a difference is positive; None where the column of
+    says so, row by row.
 
     Example:
         >>> row = {"minus": "overall level", "seed": 0, "difference": 0.1, "low": 0.02, "high": 0.2}
         >>> differences_in_words(pd.DataFrame([row]), "Entities")
-        'Entities minus overall level: 0.100 on average over 1 seed(s); surely better in 1, surely worse in 0.'
+        'Entities minus overall level: 0.100 [0.020, 0.200], one seed only; surely better.'
     """
-    keys = [name for name in ("row", "minus", "dataset", "metric") if name in differences]
-    return "\n".join(
-        f"{one} minus {', '.join(name)}: {part['difference'].mean():.3f} on average over {len(part)} seed(s); surely "
-        f"better in {(part['low'] > 0).sum()}, surely worse in {(part['high'] < 0).sum()}."
-        for name, part in differences.groupby(keys, sort=False)
-    )
-
-
-def answers_difference(
-    paper: str, one: tuple[str, str], other: tuple[str, str], profile: str, seed: int
-) -> dict[str, float]:
-    """What share of the same questions one run answers rightly above another, with its 95 % interval over clips.
-
-    one, other: name of a run in the paper's file, and "before" or "after". An unreadable answer is not right. Of each
-    clip the share of its questions is taken, and a clip counts once in a resample, with all its questions.
-
-    Returns: difference (positive: `one` is better), low, high, n (clips).
-
-    Raises:
-        RunError: a run is not finished.
-        ValueError: two runs were asked different questions.
-    """
-    tables = []
-    for name, state in (one, other):
-        run = finished_run(paper, name, profile, seed)
-        table = predictions_table(run.path / "predictions" / f"{state}.jsonl").sort_values("name", ignore_index=True)
-        tables.append(table.assign(right=table["answer"] == table["true_answer"]))
-    if not tables[0]["name"].equals(tables[1]["name"]):
-        raise ValueError(f"{one[0]} and {other[0]} (profile {profile}, seed {seed}) were asked different questions")
-    gained = tables[0]["right"].astype(float) - tables[1]["right"].astype(float)
-    found = mean(gained.groupby(tables[0]["clip"]).mean())
-    return {"difference": found.value, "low": found.low, "high": found.high, "n": found.n}
+    sentences = []
+    differences = differences if one is None else differences.assign(of=one)
+    for (first, *others), part in differences.groupby(_comparisons(differences), sort=False):
+        better, worse, seeds = int((part["low"] > 0).sum()), int((part["high"] < 0).sum()), len(part)
+        value, undefined = part["difference"], int(part["difference"].isna().sum())
+        if undefined:
+            said = f"undefined for {undefined} of {seeds} seed(s)"
+        elif seeds == 1:
+            low, high = part["low"].item(), part["high"].item()
+            sure = "surely better" if better else "surely worse" if worse else "not surely different"
+            said = f"{value.item():.3f} [{low:.3f}, {high:.3f}], one seed only; {sure}"
+        else:
+            said = f"{value.mean():.3f} ({value.min():.3f} to {value.max():.3f}) on average over {seeds} seeds; surely "
+            said += f"better in {better}, surely worse in {worse}"
+        sentences.append(f"{first} minus {', '.join(others)}: {said}.")
+    return "\n".join(sentences)
 
 
 def beside_paper_differences(differences: pd.DataFrame, table: str, whole: str) -> pd.DataFrame:
