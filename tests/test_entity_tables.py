@@ -43,5 +43,6 @@ def test_sentences_count_the_seeds_that_are_sure():
         for seed, (difference, low, high) in enumerate([(0.2, 0.1, 0.3), (0.1, -0.1, 0.2), (-0.3, -0.4, -0.2)])
     ]
     assert differences_in_words(pd.DataFrame(rows), "Entities") == (
-        "Entities minus overall level: 0.000 on average over 3 seed(s); surely better in 1, surely worse in 1."
+        "Entities minus overall level: 0.000 (-0.300 to 0.200) on average over 3 seeds; surely better in 1, "
+        "surely worse in 1."
     )

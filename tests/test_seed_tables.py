@@ -1,12 +1,34 @@
 """Tables over seeds, on figures small enough to check by hand."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_runs import write_finger_run, write_rows, write_vqathinker_run
+from scipy import stats
 
 from vqa_lib import seed_tables
-from vqa_lib.metrics import paired_bootstrap, paired_bootstrap_dimensions
+from vqa_lib.datasets.finevd import ATTRIBUTES
+from vqa_lib.metrics import paired_bootstrap, paired_bootstrap_dimensions, paired_bootstrap_pairs
+from vqa_lib.predictions import predictions_table
+from vqa_lib.results import RunError
 from vqa_lib.shown_clips import clips_of_prompts, telling_pair
+
+ROOT = Path(__file__).parents[1]
+UNDERSTANDING = ("vqathinker", "understanding")
+ZERO_SHOT = {"zero-shot": ("understanding_zero_shot", "before")}
+ANSWERS = {"profile": "tiny", "seeds": [0], "metrics": ["accuracy"], "kind": "mentions", "by": "dimension"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A checkout without results."""
+    for name in ("notebooks", "params"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.setenv("VQA_PROJECT", str(tmp_path))
+    monkeypatch.setenv("VQA_RESULTS", str(tmp_path / "results"))
 
 
 def row(seed, value, metric="srcc", reason=None, n=10, unparsed=1):
@@ -47,6 +69,119 @@ def test_ours_below_the_papers_with_percent_where_the_paper_has_it():
 def difference(row, metric, value, low, high, seed=0):
     found = {"row": row, "seed": seed, "dataset": "lgvq/test/mean", "metric": metric}
     return found | {"difference": value, "low": low, "high": high, "p": 0.5, "n": 10}
+
+
+def clip_shares(run, state):
+    """Of each clip the share of right answers, all rows one by one."""
+    right = {}
+    for answer in predictions_table(run.path / "predictions" / f"{state}_mentions.jsonl").to_dict("records"):
+        right.setdefault(answer["clip"], []).append(answer["answer"] == answer["true_answer"])
+    return [np.mean(right[clip]) for clip in sorted(right)]
+
+
+def test_differences_of_answers_resample_clips(project):
+    runs = {name: write_vqathinker_run(name, 0) for name in ("understanding", "understanding_zero_shot")}
+    found = seed_tables.paired_differences(*UNDERSTANDING, ZERO_SHOT, **ANSWERS).set_index("dataset")
+    assert {name.split("/")[-1] for name in found.index} == {*ATTRIBUTES, "overall"}
+    shares = clip_shares(runs["understanding"], "after"), clip_shares(runs["understanding_zero_shot"], "before")
+    whole = found.loc["finevd/test/overall"]  # as the paper's table calls it
+    assert whole["difference"] == pytest.approx(np.mean(shares[0]) - np.mean(shares[1]))
+    reference = stats.bootstrap(
+        shares, lambda one, other, axis: np.mean(one - other, axis=axis), paired=True, n_resamples=20000,
+        method="percentile", vectorized=True, rng=0,
+    ).confidence_interval  # fmt: skip
+    assert [whole["low"], whole["high"]] == pytest.approx([reference.low, reference.high], abs=0.03)
+    assert set(found["n"]) == {10}  # clips, not their 50 questions
+
+    swapped = seed_tables.paired_differences(
+        "vqathinker", ZERO_SHOT["zero-shot"], {"VQAThinker": "understanding"}, **ANSWERS
+    )
+    assert swapped["difference"].tolist() == pytest.approx((-found["difference"]).tolist())
+    same = seed_tables.paired_differences(*UNDERSTANDING, {"itself": "understanding"}, **ANSWERS)
+    assert not same[["difference", "low", "high"]].to_numpy().any()
+
+
+def test_an_unreadable_answer_is_not_right_and_an_unknown_truth_does_not_count(project):
+    answers = [("yes", "yes"), (None, "yes"), ("no", None), ("no", "no")]
+    for name in ("understanding", "understanding_q_insight"):
+        run = write_vqathinker_run(name, 0)
+        said = answers if name == "understanding" else [(None, truth) for _, truth in answers]
+        rows = [
+            {
+                "dataset": "d",
+                "split": "s",
+                "name": str(index),
+                "clip": str(index),
+                "answer": answer,
+                "true_answer": truth,
+            }
+            for index, (answer, truth) in enumerate(said)
+        ]
+        write_rows(run, "after_mentions", rows)
+    other = {"Q-Insight": "understanding_q_insight"}
+    found = seed_tables.paired_differences(*UNDERSTANDING, other, **ANSWERS | {"by": None})
+    assert found["difference"].tolist() == pytest.approx([2 / 3])
+    assert found["n"].tolist() == [3]
+
+
+def test_differences_of_ratings_and_of_pairs_are_the_paired_bootstraps(project):
+    folders = {name: write_finger_run(name, 0).path for name in ("benchmarks_grpo", "benchmarks_sft")}
+    for kind, metrics in {"clips": ["srcc", "plcc"], "pairs": ["tau", "diff"]}.items():
+        one, other = (predictions_table(path / f"predictions/after_{kind}.jsonl") for path in folders.values())
+        found = seed_tables.paired_differences(
+            "finger", "benchmarks_grpo", {"SFT": "benchmarks_sft"}, "tiny", [0], metrics, kind
+        ).set_index("metric")
+        one, other = (table.sort_values("name", ignore_index=True) for table in (one, other))
+        for metric in metrics:
+            if kind == "clips":
+                wanted = paired_bootstrap(one["prediction"], other["prediction"], one["target"], metric)
+            else:
+                labels = one["preference"].map({"first": "A", "second": "B"}).tolist()
+                wanted = paired_bootstrap_pairs(one["difference"], other["difference"], labels, metric)
+            assert found.loc[metric, ["difference", "low", "high", "p"]].tolist() == pytest.approx(list(wanted))
+        assert set(found["n"]) == {len(one)}
+
+
+def test_what_cannot_be_compared_is_one_clear_error(project):
+    run = write_vqathinker_run("understanding", 0)
+    other = write_vqathinker_run("understanding_zero_shot", 0)
+    with pytest.raises(ValueError, match="answers to questions have an accuracy, no 'srcc'"):
+        seed_tables.paired_differences(*UNDERSTANDING, ZERO_SHOT, **ANSWERS | {"metrics": ["srcc"]})
+    rows = predictions_table(other.path / "predictions/before_mentions.jsonl")
+    write_rows(other, "before_mentions", rows[1:].to_dict("records"))
+    with pytest.raises(ValueError, match="were tested on different clips"):
+        seed_tables.paired_differences(*UNDERSTANDING, ZERO_SHOT, **ANSWERS)
+    (run.path / "predictions/after_mentions.jsonl").unlink()
+    wanted = r"has no predictions/after_mentions\.jsonl; make it anew with: vqa run vqathinker/understanding .* --force"
+    with pytest.raises(RunError, match=wanted):
+        seed_tables.paired_differences(*UNDERSTANDING, ZERO_SHOT, **ANSWERS)
+
+
+def test_a_table_of_differences_has_their_mean_and_says_what_is_sure():
+    rows = [
+        difference("SFT", "srcc", 0.2, 0.1, 0.3),
+        difference("SFT", "srcc", -0.1, -0.2, -0.05, seed=1),
+        difference("SFT", "plcc", 0.1, -0.1, 0.2),
+        difference("SFT", "plcc", np.nan, np.nan, np.nan, seed=1),
+    ]
+    shown = seed_tables.differences_table(pd.DataFrame(rows))
+    assert shown["seed"].tolist() == [0, 1, "mean of 2"] * 2
+    assert shown["surely"].tolist() == [
+        *["better", "worse", "better in 1, worse in 1 of 2"],
+        *["no", "undefined", "better in 0, worse in 0 of 2"],
+    ]
+    assert shown.loc[2, ["difference", "low", "high"]].tolist() == pytest.approx([0.05, -0.1, 0.2])
+    assert shown["difference"].isna().tolist() == [False] * 4 + [True] * 2
+    words = seed_tables.differences_in_words(pd.DataFrame(rows), "GRPO").splitlines()
+    assert words[0].endswith(
+        "srcc: 0.050 (-0.100 to 0.200) on average over 2 seeds; surely better in 1, surely worse in 1."
+    )
+    assert words[1] == "GRPO minus SFT, lgvq/test/mean, plcc: undefined for 1 of 2 seed(s)."
+    alone = pd.DataFrame(rows[2:3]).assign(of="GRPO")
+    assert len(seed_tables.differences_table(alone)) == 1
+    assert seed_tables.differences_in_words(alone).endswith(
+        "0.100 [-0.100, 0.200], one seed only; not surely different."
+    )
 
 
 def test_words_say_what_agrees_and_what_is_sure():

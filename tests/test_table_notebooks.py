@@ -136,7 +136,7 @@ def test_the_ablation_says_which_signs_agree(project):
     # The made-up whole misses by half as much as the made-up rows.
     assert words.splitlines()[0].startswith("(a) without warm-up: agrees with the paper's sign in PLCC, KRCC, SRCC")
     differences = table("vq_insight/table4_ablation", "whole_against_rows")
-    assert len(differences) == 3 * 3 * len(SEEDS)
+    assert len(differences) == 3 * 3 * (len(SEEDS) + 1)  # and their mean
     assert set(differences["n"]) == {"40"}
 
 
@@ -148,13 +148,18 @@ def test_vqathinkers_tables_have_all_test_sets_and_their_averages(project):
     assert len(places) == 12 and all(cell for name in places for cell in ours[name])
     assert "n = 60" in ours["overall/in_domain"].iloc[0]
     rows = table("vqathinker/table4_ablation", "whole_against_rows")
-    assert len(rows) == 5 * 10 * 2 * len(SEEDS)
+    assert len(rows) == 5 * 10 * 2 * (len(SEEDS) + 1)
     attribution = table("vqathinker/table2_attribution", "table2")
     ours = attribution[attribution["whose"] == "ours, tiny"]
     assert ours["method"].nunique() == 4 and all(ours["finevd/test/overall"])
     described = table("vqathinker/table3_description", "table3")
     ours = described[described["whose"] == "ours, tiny"]
     assert all(ours["q_bench_video/dev/global"]) and all(ours["q_bench_video/dev/overall"])
+    for notebook, places in {"vqathinker/table2_attribution": 6, "vqathinker/table3_description": 3}.items():
+        differences = table(notebook, "differences")
+        assert len(differences) == 3 * places * (len(SEEDS) + 1)
+        whole = differences[differences["dataset"].str.endswith("/overall") & differences["row"].str.startswith("zero")]
+        assert whole["surely"].tolist() == ["better", "better", "better in 2, worse in 0 of 2"]
 
 
 def test_fingers_tables_are_in_percent_and_say_what_is_sure(project):
@@ -164,14 +169,18 @@ def test_fingers_tables_are_in_percent_and_say_what_is_sure(project):
     best = ours[(ours["metric"] == "accuracy") & (ours["seed"] == "0")]["finger/test/overall"].iloc[0]
     assert 88 < float(best.split()[0]) <= 100
     differences = table("finger/table2_protocols", "differences")
-    assert len(differences) == 2 * 4 * len(SEEDS)
+    assert len(differences) == 2 * 4 * (len(SEEDS) + 1)
     assert (differences[differences["of"] == "FingER + GRPO"]["low"].astype(float) > 0).all()
     granularity = table("finger/table1_granularity", "table1")
     ours = granularity[granularity["whose"] == "ours, tiny"]
     assert ours["method"].nunique() == 6
     differences = table("finger/table1_granularity", "differences")
-    assert differences["minus"].tolist() == ["overall level", "dimension level"] * len(SEEDS)
+    assert differences["minus"].tolist() == ["overall level"] * 3 + ["dimension level"] * 3
     assert (differences["n"].astype(int) > 0).all() and differences["difference"].astype(float).notna().all()
+    differences = table("finger/table3_benchmarks", "differences")
+    assert len(differences) == (1 + 2 + 3 + 4) * 4 * (len(SEEDS) + 1)
+    best = differences[(differences["of"] == "FingER + GRPO") & (differences["metric"] == "srcc")]
+    assert (best["low"].astype(float) > 0).all()
     levels = ours[ours["method"] == "overall level"]
     assert set(levels["metric"]) == {"SRCC", "PLCC"} and all(levels["finger/test/overall"])
 
