@@ -77,8 +77,8 @@ def call(*words, **options):
     )
 
 
-def finished(process):
-    output, _ = process.communicate(timeout=100)
+def finished(process, timeout=100):
+    output, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, output
     return output
 
@@ -179,7 +179,7 @@ def test_weights_of_vq_insight(monkeypatch):
 def test_a_failed_run_is_one_line_and_leaves_its_folder(project):
     write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "(run.path / 'checkpoint').write_text('')\n1 / 0")
     process = call()
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=timeout)
     assert process.returncode == 1
     assert "error: paper/stage_two: cell [4] failed: ZeroDivisionError" in output
     *_, failed, waiting, last = output.strip().splitlines()
@@ -202,7 +202,7 @@ def test_the_rest_goes_on_and_a_killed_kernel_is_named_as_such(project):
         )
     )
     process = call()
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=timeout)
     assert process.returncode == 1
     (line,) = (line for line in output.splitlines() if line.startswith("failed: "))
     assert line.startswith("failed: paper/first_seed0: paper/stage_one: the kernel was killed (probably out of memory")
@@ -241,34 +241,68 @@ def test_runs_that_other_code_made_are_made_anew_and_nothing_else(project, capsy
     assert times == {"other": 1, "stage_one": 1, "stage_two": 1, "table1": 2}  # stage_two's folder was emptied before
 
 
-SUBMIT = """#!/bin/sh
-# A scheduler: it notes what was asked for, runs the job beside this process, and says the job's number.
-echo "$1" >> {log}
-nohup bash "$2" > /dev/null 2>&1 &
-echo $!
+KUBECTL = """#!/bin/sh
+# A Kubernetes of one node: it keeps what it is asked to make, runs it beside this process, and knows how it ended.
+cd {folder}
+if [ "$1" = create ]; then
+    number=$(ls | wc -l)
+    cat > job-$number.yaml
+    script=$(sed -n 's/.*command: \\[bash, "\\(.*\\)"\\]/\\1/p' job-$number.yaml)
+    log={folder}/job-$number.log code={folder}/job-$number.code
+    (cd {project}; bash "$script" > $log 2>&1; echo $? > $code) > /dev/null 2>&1 &
+    echo job.batch/job-$number
+else
+    name=${{2#job.batch/}}
+    [ -f $name.yaml ] || exit 0
+    code=$(cat $name.code 2> /dev/null)
+    case "$code" in "") echo "$name " ;; 0) echo "$name SuccessCriteriaMet Complete" ;; *) echo "$name Failed" ;; esac
+fi
 """
 
 
-def test_runs_are_jobs_of_a_cluster(project):
-    """Snakemake's plugin for schedulers with a command, and a scheduler of three lines."""
+@pytest.fixture
+def kubectl(project, tmp_path, monkeypatch):
+    """The profile for Kubernetes in the project, and a kubectl on the path; returns the folder of its Jobs."""
+    shutil.copytree(ROOT / "params/clusters/kubernetes", project / "params/clusters/kubernetes")
+    jobs, tools = tmp_path / "jobs", tmp_path / "tools"
+    jobs.mkdir()
+    tools.mkdir()
+    (tools / "kubectl").write_text(KUBECTL.format(folder=jobs, project=project))
+    (tools / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    return jobs
+
+
+def test_runs_are_jobs_of_kubernetes(project, kubectl):
     write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True")
-    submit, log = project / "submit.sh", project / "asked.txt"
-    submit.write_text(SUBMIT.format(log=log))
-    cluster = project / "params" / "clusters" / "ours"
-    cluster.mkdir(parents=True)
-    (cluster / "config.yaml").write_text(
-        f"executor: cluster-generic\ncluster-generic-submit-cmd: sh {submit} cpus={{threads}},gpus={{resources.gpu}}\n"
-        "jobs: 2\nlatency-wait: 20\n"
-    )
-    output = finished(call("--cluster", "ours"))
-    assert "paper/table1: results/paper/table1/" in output
-    assert log.read_text().splitlines() == ["cpus=1,gpus=0"] * 3
+    finished(call("--cluster", "kubernetes"), timeout=300)  # each Job starts Snakemake once more
+    jobs = [yaml.safe_load(path.read_text()) for path in sorted(kubectl.glob("*.yaml"))]
+    assert len(jobs) == 3 and all(job["apiVersion"] == "batch/v1" and job["kind"] == "Job" for job in jobs)
+    (container,) = jobs[0]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"] == {"cpu": "1", "memory": "65536Mi"}
+    assert container["resources"]["limits"] == {"memory": "65536Mi", "nvidia.com/gpu": "0"}
     assert len(finished_runs("paper/table1")) == 1
-    with pytest.raises(ParamsError, match="no cluster 'theirs': expected one of ours, or a folder"):
+
+
+def test_an_unknown_cluster_is_named(project, kubectl):
+    with pytest.raises(ParamsError, match="no cluster 'theirs': expected one of kubernetes, or a folder"):
         make_tables(["paper"], "tiny", [0], cluster="theirs")
 
 
-@pytest.mark.parametrize("name", ["slurm", "generic"])
+def test_a_job_of_kubernetes_that_fails_or_vanishes_is_told(kubectl):
+    def status(name: str) -> str:
+        command = ["sh", ROOT / "params/clusters/kubernetes/status.sh", f"job.batch/{name}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    (kubectl / "job-0.yaml").touch()
+    assert (status("job-0"), status("gone")) == ("running", "failed")
+    (kubectl / "job-0.code").write_text("137\n")
+    assert status("job-0") == "failed"
+    (kubectl.parent / "tools" / "kubectl").write_text("#!/bin/sh\nexit 1\n")  # no answer
+    assert status("job-0") == "running"
+
+
+@pytest.mark.parametrize("name", ["slurm", "generic", "kubernetes"])
 def test_profiles_of_clusters_can_be_read(name):
     content = yaml.safe_load((ROOT / "params" / "clusters" / name / "config.yaml").read_text())
     assert content["executor"] in ("slurm", "cluster-generic") and content["jobs"] > 0
