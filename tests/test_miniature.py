@@ -1,6 +1,8 @@
 import itertools
 import json
 import math
+import subprocess
+import sys
 
 import av
 import cv2
@@ -44,6 +46,16 @@ def truth_of(folder) -> list[dict]:
 
 def contents(folder) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_several_runs_may_want_the_same_data_at_once(tmp_path):
+    script = (
+        f"from vqa_lib.miniature import write_miniature as write; write({str(tmp_path / 'world')!r}, {SMALL}, 5, 1)"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [(run.communicate(timeout=200)[1], run.returncode) for run in runs]
+    assert [code for _, code in ended] == [0, 0, 0], ended
+    assert sum("konvid" in errors for errors, _ in ended) == 1  # its progress bar: one alone has written
 
 
 @pytest.fixture(scope="module")

@@ -179,7 +179,7 @@ def test_weights_of_vq_insight(monkeypatch):
 def test_a_failed_run_is_one_line_and_leaves_its_folder(project):
     write_stage(project, "stage_two", f"{CELL}\nbonus: bool = True", "(run.path / 'checkpoint').write_text('')\n1 / 0")
     process = call()
-    output, _ = process.communicate(timeout=timeout)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "error: paper/stage_two: cell [4] failed: ZeroDivisionError" in output
     *_, failed, waiting, last = output.strip().splitlines()
@@ -202,7 +202,7 @@ def test_the_rest_goes_on_and_a_killed_kernel_is_named_as_such(project):
         )
     )
     process = call()
-    output, _ = process.communicate(timeout=timeout)
+    output, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     (line,) = (line for line in output.splitlines() if line.startswith("failed: "))
     assert line.startswith("failed: paper/first_seed0: paper/stage_one: the kernel was killed (probably out of memory")

@@ -10,6 +10,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from vqa_lib.miniature import (
@@ -110,18 +111,24 @@ def write_miniature(
     (default: one a core). names: the data sets; those that the folder already has of the same world (version, scale,
     seed) are left as they are, and stay in the description. `truth.jsonl` in each data set's folder holds what the
     published files do not say: the distortions and their strengths; for generated video all that the records must say.
+    Of several processes that want the same folder one writes and the others wait.
 
     Raises:
         ValueError: scale is not positive, or there is no miniature of a name.
         FileExistsError: the folder holds something that is not a miniature.
     """
     folder, names = Path(folder), list(names)
-    wanted = {"version": VERSION, "scale": scale, "seed": seed}
-    description_file = folder / "miniature.json"
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")
     if unknown := [name for name in names if name not in MINIATURES]:
         raise ValueError(f"no miniature of {unknown}; known: {list(MINIATURES)}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):  # runs that begin together want the same data
+        return _write_missing(folder, {"version": VERSION, "scale": scale, "seed": seed}, workers, names)
+
+
+def _write_missing(folder: Path, wanted: dict, workers: int | None, names: list[str]) -> dict:
+    description_file = folder / "miniature.json"
     description = {**wanted, "datasets": {}}
     if description_file.exists():
         found = json.loads(description_file.read_text())
@@ -137,7 +144,7 @@ def write_miniature(
     # Spawned, not forked: a fork of a process that has used torch may hang.
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for name in owed:
-            description["datasets"][name] = _write_one(folder / name, name, scale, seed, pool)
+            description["datasets"][name] = _write_one(folder / name, name, wanted["scale"], wanted["seed"], pool)
     # Last, and in one step: what the description names is complete.
     new_file = description_file.with_suffix(".new")
     new_file.write_text(json.dumps(description, indent=2) + "\n")
