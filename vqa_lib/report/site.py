@@ -108,12 +108,18 @@ def _table(path: Path, folder: Path, output: Path) -> dict:
 
 
 def _notebook(path: Path, back: str) -> str:
-    """An executed notebook as a page of its own, without the scripts that nbconvert would load from elsewhere."""
+    """An executed notebook as a page of its own."""
+    template = jinja2.Environment(loader=jinja2.PackageLoader("vqa_lib.report"), autoescape=True).get_template
+    body = Markup(notebook_body(path))
+    return template("notebook.html").render(body=body, title=path.parent.parent.name, back=back)
+
+
+def notebook_body(path: Path) -> str:
+    """An executed notebook as HTML, without the scripts that nbconvert would load from elsewhere."""
     content = nbformat.read(path, as_version=4)
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(content)
-    template = jinja2.Environment(loader=jinja2.PackageLoader("vqa_lib.report"), autoescape=True).get_template
-    return template("notebook.html").render(body=Markup(body), title=path.parent.parent.name, back=back)
+    return body
 
 
 def _compared(runs: Sequence[ReportedRun]) -> Markup:
