@@ -12,7 +12,6 @@ ROOT = PACKAGE.parent
 # Files of the checkout that pages show; docs/ holds no copies.
 SHOWN = {
     "pictures/clips.png": "results/00_quickstart/tiny-seed0-6709f362/figures/clips.png",
-    "pictures/bench.png": "results/bench/bench.png",
 }
 SECTIONS = [paper_pages, notebook_pages, command_pages, reference_pages]  # in the order of the navigation
 

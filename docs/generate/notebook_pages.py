@@ -17,13 +17,19 @@ PLACE = re.compile(r'<div class="executed" data-run="([^"]+)"></div>')
 
 def navigation() -> dict:
     """The section of the site."""
-    groups = [{TITLES[paper]: [{name.rpartition("/")[2]: f"notebooks/{name}.md"} for name in of_paper(paper)]} for paper in TITLES]
+    groups = [
+        {TITLES[paper]: [{name.rpartition("/")[2]: f"notebooks/{name}.md"} for name in of_paper(paper)]}
+        for paper in TITLES
+    ]
     return {"Notebooks": ["notebooks/index.md", *groups]}
 
 
 def pages() -> dict[str, str]:
     """The gallery and a page a notebook."""
-    return {"notebooks/index.md": gallery(), **{f"notebooks/{name}.md": notebook_page(name) for name in notebook_names()}}
+    return {
+        "notebooks/index.md": gallery(),
+        **{f"notebooks/{name}.md": notebook_page(name) for name in notebook_names()},
+    }
 
 
 def of_paper(paper: str) -> list[str]:

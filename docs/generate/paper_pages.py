@@ -84,12 +84,17 @@ def recipe_table(paper: str) -> list[str]:
     """The paper's recipes as `vqa_lib/recipes.py` has them."""
     names = [name for name in RECIPES if name.split("/")[0] == paper]
     names += BASELINES if paper == "vqathinker" else ()
-    lines = ["Names in [`RECIPES`](../reference/training_data.md#vqa_lib.recipes), rewards summed; each links to its equation.", "",
-             "| recipe | rewards | contrast group | starts from |", "|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "Of [`RECIPES`](../reference/training_data.md#vqa_lib.recipes), rewards summed, each linked to its equation.",
+        "",
+        "| recipe | rewards | contrast group | starts from |",
+        "|---|---|---|---|",
+    ]
     for name in names:
         recipe = RECIPES[name]
         rewards = ", ".join(f"[{reward}]({reward_link(reward)})" for reward in recipe.rewards) or "none: supervised"
-        lines.append(f"| `{name}` | {rewards} | {recipe.contrast or ''} | {cell(recipe.start) if recipe.start else 'a pretrained model'} |")
+        start = cell(recipe.start) if recipe.start else "a pretrained model"
+        lines.append(f"| `{name}` | {rewards} | {recipe.contrast or ''} | {start} |")
     return lines
 
 

@@ -8,7 +8,8 @@ import re
 
 from griffe import Extension
 
-ALIGNED = re.compile(r"^\S.*\S {3,}\S")  # columns: three spaces or more within a line
+SECTION = re.compile(r"(Args|Returns|Yields|Raises):")  # what is indented below it is prose
+ALIGNED = re.compile(r"^\S.*\S {2,}\S")  # columns: two spaces or more within a line
 
 
 class PlainDocstrings(Extension):
@@ -26,7 +27,7 @@ def markdown(text: str) -> str:
     Example:
         markdown("Reads <think>.")  # "Reads &lt;think>."
     """
-    made, lines = [], text.splitlines()
+    made, lines, in_section = [], text.splitlines(), False
     while lines:
         if re.fullmatch(r"Examples?:", lines[0]):
             block = _while(lines[1:], lambda line: line.startswith(" ") or not line.strip())
@@ -38,8 +39,10 @@ def markdown(text: str) -> str:
             made += ["", "```text", *block, "```", ""]
             lines = lines[len(block) :]
         else:
-            indented = lines[0].startswith("    ") and not made[-1:][:1] == ["Raises:"]
-            made.append(lines[0] if indented else _visible(lines[0]))
+            if lines[0].strip() and not lines[0].startswith(" "):
+                in_section = SECTION.fullmatch(lines[0]) is not None
+            is_code = lines[0].startswith("    ") and not in_section
+            made.append(lines[0] if is_code else _visible(lines[0]))
             lines = lines[1:]
     return "\n".join(made)
 

@@ -34,14 +34,18 @@ COMMANDS = {"cli", "commands"}  # commands.md describes them
 
 def navigation() -> dict:
     """The section of the site."""
-    return {"Reference": ["reference/index.md", *({title: f"reference/{name}.md"} for name, (title, _) in SUBJECTS.items())]}
+    return {
+        "Reference": ["reference/index.md", *({title: f"reference/{name}.md"} for name, (title, _) in SUBJECTS.items())]
+    }
 
 
 def pages() -> dict[str, str]:
     """An index and a page a subject; every module of the package is on exactly one."""
     listed = [module for _, modules in SUBJECTS.values() for module in modules]
     if sorted(listed) != sorted(set(children("")) - COMMANDS):
-        raise ValueError(f"reference_pages.SUBJECTS: expected each module once, {set(listed) ^ set(children(''))} differ")
+        raise ValueError(
+            f"reference_pages.SUBJECTS: expected each module once, {set(listed) ^ set(children(''))} differ"
+        )
     index = ["# Reference", "", "Every public function and class, by subject, from its docstring. Names that begin "
              "with an underscore are left out.", "", "| subject | modules |", "|---|---|"]  # fmt: skip
     made = {}
