@@ -22,6 +22,8 @@ TITLES = {
 }  # fmt: skip
 # Methods of no paper of the three, which VQAThinker trains beside its own.
 BASELINES = ("q_insight", "visualquality_r1")
+OURS = "**ours**"
+GIVEN = ("paper", "official code", OURS)
 LEGEND = """
 **Given by** says who gives a value: *paper* is the paper itself, by the sentence, table or equation beside it;
 *official code* is the authors' code, where the paper is silent; **ours** is everything else: neither gives the value,
@@ -56,7 +58,7 @@ def index_page() -> str:
     ]
     for paper, (title, _, _) in TITLES.items():
         given = [row[2] for notebook in documented(paper) for row in rows(notebook)]
-        counts = [given.count(whose) for whose in ("paper", "official code", "**ours**")]
+        counts = [given.count(whose) for whose in GIVEN]
         cells = [f"[{title}]({paper}.md)", len(documented(paper)), len(given), *counts]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n" + LEGEND
@@ -105,7 +107,10 @@ def reward_link(reward: str) -> str:
 
 
 def rows(notebook: str) -> list[tuple[str, str, str, str, str]]:
-    """Name, value, who gives it, in which words, and meaning of every parameter of a notebook at profile paper."""
+    """Name, value, who gives it, in which words, and meaning of every parameter of a notebook at profile paper.
+
+    What the paper gives comes first, then what its code does, then ours.
+    """
     declared = notebook_params(find_notebook(notebook))
     own, profile = comments(f"params/{notebook}.yaml"), comments("params/profiles/paper.yaml")
     found = []
@@ -114,7 +119,7 @@ def rows(notebook: str) -> list[tuple[str, str, str, str, str]]:
         whose = given_by(words or "")
         words = "the notebook's own default" if words is None else re.sub(r"^(paper|official|ours)\b[:,]? ?", "", words)
         found.append((f"`{name}`", cell(shown(value)), whose, escaped(words), escaped(declared[name].help)))
-    return found
+    return sorted(found, key=lambda row: GIVEN.index(row[2]))
 
 
 def comments(file: str) -> dict[str, str]:
@@ -140,7 +145,7 @@ def given_by(comment: str) -> str:
     """
     if re.match(r"paper\b", comment):
         return "paper"
-    return "official code" if re.match(r"(the )?official\b", comment) else "**ours**"
+    return "official code" if re.match(r"(the )?official\b", comment) else OURS
 
 
 def shown(value: object) -> str:
@@ -155,5 +160,6 @@ def cell(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Plain words in a cell of a table."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", text).replace(r"\<", "&lt;").replace(r"\>", "&gt;")
+    """Plain words in a cell of a table; what stands between backticks is code already."""
+    parts = re.split(r"(`[^`]*`)", text.replace("|", r"\|"))
+    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]])", r"\\\1", part) for part in parts)
