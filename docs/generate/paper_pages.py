@@ -162,4 +162,5 @@ def cell(text: str) -> str:
 def escaped(text: str) -> str:
     """Plain words in a cell of a table; what stands between backticks is code already."""
     parts = re.split(r"(`[^`]*`)", text.replace("|", r"\|"))
-    return "".join(part if part.startswith("`") else re.sub(r"([*_<>\[\]])", r"\\\1", part) for part in parts)
+    plain = [re.sub(r"([*_\[\]>])", r"\\\1", part).replace("<", "&lt;") for part in parts]
+    return "".join(part if part.startswith("`") else words for part, words in zip(parts, plain, strict=True))
