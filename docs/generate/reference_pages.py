@@ -26,7 +26,7 @@ SUBJECTS = {
     "notebooks": ("Notebooks and parameters", ["params", "notebook", "run_notebook", "paths"]),
     "results": ("Run folders and workflow", ["results", "workflow", "make_tables", "run_states", "code_version"]),
     "tables": ("Tables and figures", ["tables", "seed_tables", "figures", "reward_figures", "shown_clips"]),
-    "report": ("Report, trace, verify", ["report", "trace", "verify"]),
+    "report": ("Report, viewers, trace, verify", ["report", "viewing", "trace", "verify"]),
     "miniature": ("The miniature world", ["miniature"]),
 }  # fmt: skip
 COMMANDS = {"cli", "commands"}  # commands.md describes them
@@ -42,10 +42,9 @@ def navigation() -> dict:
 def pages() -> dict[str, str]:
     """An index and a page a subject; every module of the package is on exactly one."""
     listed = [module for _, modules in SUBJECTS.values() for module in modules]
-    if sorted(listed) != sorted(set(children("")) - COMMANDS):
-        raise ValueError(
-            f"reference_pages.SUBJECTS: expected each module once, {set(listed) ^ set(children(''))} differ"
-        )
+    wanted = set(children("")) - COMMANDS
+    if sorted(listed) != sorted(wanted):
+        raise ValueError(f"reference_pages.SUBJECTS: expected each module once, {set(listed) ^ wanted} differ")
     index = ["# Reference", "", "Every public function and class, by subject, from its docstring. Names that begin "
              "with an underscore are left out.", "", "| subject | modules |", "|---|---|"]  # fmt: skip
     made = {}
