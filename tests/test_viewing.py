@@ -96,8 +96,8 @@ def scores(miniature, tmp_path):
 def test_the_worst_answers_have_their_clips_as_the_model_saw_them(scores, frame_cache):
     data = data_of(view_predictions(scores, frame_cache, clips=3))
     with_clip = [row["name"] for row in data["rows"] if row["clips"][0] in data["clips"]]
-    names = [row["name"] for row in data["rows"]]
-    assert with_clip == [names[1], names[4], names[5]]  # unreadable, and the largest errors
+    assert [row["error"] for row in data["rows"]] == [None, 5.0, 4.0, 3.0, 2.0, 0.0]  # first the unreadable one
+    assert with_clip == [row["name"] for row in data["rows"][:3]]
     assert all(clip["count"] == 3 for clip in data["clips"].values())
     assert data["rows"][0]["response"] == HOSTILE
     assert "clips of 3 of them" in data["note"]
@@ -129,8 +129,8 @@ def test_pairs_and_questions_show_both_clips_and_the_options(whole_world, frame_
     rows.append(answer_row(question, "A", "<answer> A </answer>"))
     path = write_lines(tmp_path / "mixed.jsonl", rows)
     data = data_of(view_predictions(path, frame_cache, whole_world))
-    both, asked = data["rows"]
-    assert [len(row["clips"]) for row in data["rows"]] == [2, len(question.paths)]
+    asked, both = sorted(data["rows"], key=lambda row: row["set"])
+    assert (len(both["clips"]), len(asked["clips"])) == (2, len(question.paths))
     assert both["response"] == "A\n\nIn the other order: B" and both["question"] == pair.prompt
     assert asked["question"].startswith(question.question) and f"B: {question.options[1]}" in asked["question"]
     assert set(both["clips"]) <= set(data["clips"])

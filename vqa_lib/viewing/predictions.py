@@ -30,32 +30,47 @@ def view_predictions(path: str | Path, store: FrameCache, data: str | Path | Non
     Example:
         Path("answers.html").write_text(view_predictions("after.jsonl", FrameCache("frames"), "data"))
     """
+    answers = worst_first(path, data)
+    policy = shown_frames(path)
+    strips = {}
+    for _, record in answers[:clips]:
+        for file in record.paths if record else ():
+            if str(file) not in strips:
+                strips[str(file)] = clip_strip(file, record.kind, policy, store)
+    rows = []
+    for answer, record in answers:
+        files = [str(file) for file in record.paths] if record else []
+        where = ", ".join(map(shown, files)) or "its data are not here"
+        missing = f"This page does not hold its clip: {where}"
+        rows.append(answer | {"clips": files, "missing": missing, "question": _asked(record)})
+    note = f"The page holds the clips of {clips} of them, the worst." if clips < len(rows) else ""
+    page = {"rows": rows, "clips": strips, "note": note}
+    return render("predictions.html", title=f"What was answered: {shown(resolve(path))}", data=page)
+
+
+def worst_first(path: str | Path, data: str | Path | None = None) -> list[tuple[dict, Record | None]]:
+    """Each answer of a file of predictions, as `viewed` gives it, and its record: unreadable ones, then by error.
+
+    data: as in `view_predictions`. A record is None where its data set is not there.
+
+    Raises:
+        PredictionsError: there is no such file, it is empty, or a line of it is no prediction.
+        DatasetError: annotations that are not as published.
+    """
     path = resolve(path)
     rows = read_predictions(path)
     if not rows:
-        raise PredictionsError(
-            f"{path}: expected a file of predictions, found {'nothing in it' if path.exists() else 'none'}"
-        )
+        found = "nothing in it" if path.exists() else "none"
+        raise PredictionsError(f"{path}: expected a file of predictions, found {found}")
     answers = [viewed(row, f"{path}, line {number}") for number, row in enumerate(rows, 1)]
     records = find_records(rows, data_folders(path) if data is None else [resolve(data)])
-    worst = sorted(range(len(rows)), key=lambda number: _rank(answers[number]))[:clips]
-    settings = path.with_suffix(".settings.json")
-    policy = FramePolicy(**json.loads(settings.read_text())["policy"]) if settings.exists() else FramePolicy()
-    strips = {}
-    for number in worst:
-        for file in records[number].paths if records[number] else ():
-            if str(file) not in strips:
-                strips[str(file)] = clip_strip(file, records[number].kind, policy, store)
-    for answer, record in zip(answers, records, strict=True):
-        files = [str(file) for file in record.paths] if record else []
-        answer["clips"] = files
-        answer["missing"] = (
-            f"This page does not hold its clip: {', '.join(map(shown, files)) or 'its data are not here'}"
-        )
-        answer["question"] = _asked(record)
-    note = f"The page holds the clips of {len(worst)} of them, the worst." if len(worst) < len(rows) else ""
-    page = {"rows": answers, "clips": strips, "note": note}
-    return render("predictions.html", title=f"What was answered: {shown(path)}", data=page)
+    return sorted(zip(answers, records, strict=True), key=lambda pair: _rank(pair[0]))
+
+
+def shown_frames(path: str | Path) -> FramePolicy:
+    """Which frames the model saw, by the settings beside a file of predictions; without them eight of each clip."""
+    settings = resolve(path).with_suffix(".settings.json")
+    return FramePolicy(**json.loads(settings.read_text())["policy"]) if settings.exists() else FramePolicy()
 
 
 def viewed(row: dict, where: str = "") -> dict:
