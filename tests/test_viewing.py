@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from vqa_lib.cli import app
 from vqa_lib.datasets import load_clips, load_pairs, load_questions
 from vqa_lib.predictions import PredictionsError, answer_row
+from vqa_lib.training.common import SampleFile, read_log
 from vqa_lib.video import FramePolicy
 from vqa_lib.viewing import training
 from vqa_lib.viewing.page import STRIP_HEIGHT, framed, render, strip
@@ -225,6 +227,14 @@ def test_a_training_without_samples_or_steps_is_shown_too(tmp_path):
     write_lines(tmp_path / "log.jsonl", [{"step": 1, "loss": 2.0}])
     data = data_of(training_page(tmp_path))
     assert [curve["name"] for curve in data["curves"]] == ["loss"] and data["samples"] == []
+
+
+def test_a_response_with_odd_ends_of_lines_is_one_line_of_the_samples(tmp_path):
+    """read_log ends lines where Unicode does; a response may hold such a letter, and training resumes from the file."""
+    group = {"responses": [{"response": f"{HOSTILE} \x85 \x0c"}]}
+    state = SimpleNamespace(is_world_process_zero=True, global_step=3)
+    SampleFile(tmp_path / "samples.jsonl", lambda: group).on_log(None, state, None, {"loss": 1.0})
+    assert read_log(tmp_path / "samples.jsonl") == [{"step": 3, **group}]
 
 
 class Handle:

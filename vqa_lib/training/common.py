@@ -30,6 +30,10 @@ class LogFile(TrainerCallback):
     def __init__(self, path: Path):
         self.path = path
 
+    def line(self, logs: dict) -> dict:
+        """What a line says beside the step."""
+        return logs
+
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             forget_after(self.path, state.global_step)
@@ -37,26 +41,21 @@ class LogFile(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if state.is_world_process_zero and "loss" in logs:
             with self.path.open("a") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+                file.write(json.dumps({"step": state.global_step, **self.line(logs)}) + "\n")
 
 
-class SampleFile(TrainerCallback):
+class SampleFile(LogFile):
     """One group of responses of every step as a line of JSON, to be looked at while and after a model learns.
 
     latest: what a line says beside the step; see `grpo.VideoGRPOTrainer.latest_group`.
     """
 
     def __init__(self, path: Path, latest: Callable[[], dict]):
-        self.path, self.latest = path, latest
+        super().__init__(path)
+        self.latest = latest
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            forget_after(self.path, state.global_step)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero and "loss" in logs:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **self.latest()}, ensure_ascii=False) + "\n")
+    def line(self, logs: dict) -> dict:
+        return self.latest()
 
 
 class Progress(TrainerCallback):

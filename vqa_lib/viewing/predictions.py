@@ -8,7 +8,7 @@ from vqa_lib.datasets.annotations import Notes
 from vqa_lib.datasets.loading import read_dataset
 from vqa_lib.frame_cache import FrameCache
 from vqa_lib.paths import resolve, shown
-from vqa_lib.predictions import PredictionsError, read_predictions
+from vqa_lib.predictions import SIDES, PredictionsError, read_predictions
 from vqa_lib.records import Question, Record
 from vqa_lib.video import FramePolicy
 from vqa_lib.viewing.page import clip_strip, render
@@ -144,7 +144,7 @@ def _numbers(names: Sequence[str], values: Sequence[float | None]) -> str | None
 def _preference(row: dict) -> tuple[str | None, str | None, float | None]:
     said = [row[name] for name in ("answer", "swapped_answer") if name in row]
     words = " and ".join(dict.fromkeys(answer or "unreadable" for answer in said)) if any(said) else None
-    if row["preference"] not in ("first", "second") or words is None:
+    if row["preference"] not in SIDES or words is None:
         return row["preference"], words, None
     return row["preference"], words, sum(answer != row["preference"] for answer in said) / len(said)
 
