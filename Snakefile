@@ -8,11 +8,14 @@ when it fails, and checkpoints and predictions must outlive both.
 import shlex
 import sys
 
+from vqa_lib.run_states import expected_seconds, urgency
 from vqa_lib.workflow import planned_runs
 
 seeds = [int(seed) for seed in config["seeds"]]
 only = config["only"] or None
 planned = [run for paper in config["papers"] for run in planned_runs(paper, config["profile"], seeds, only)[0]]
+seconds = {run.path: expected_seconds(run) or 1.0 for run in planned}
+urgent = urgency(planned, seconds)
 
 
 rule tables:
@@ -32,8 +35,7 @@ for run in planned:
             str(run.path / "DONE"),
         params:
             command=shlex.join([sys.executable, "-m", "vqa_lib.cli", *run.command[1:]]),
-        # First what others wait for: else the longest chain is begun last, and one core idles.
-        priority: sum(run.path in other.needs for other in planned if not other.is_table)
+        priority: round(urgent[run.path])
         threads: run.params.get("threads", 1)
         resources:
             gpu=run.gpus,

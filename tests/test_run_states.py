@@ -17,6 +17,7 @@ from vqa_lib.run_states import (
     failure_lines,
     in_time,
     run_states,
+    urgency,
 )
 from vqa_lib.workflow import PlannedRun
 
@@ -97,6 +98,8 @@ def test_wall_time_of_runs_that_wait_for_each_other(cores, wall):
     assert expected_wall(runs, seconds, cores) <= wall
     assert expected_wall(runs, seconds, cores) >= max(60, 100 / cores)
     assert expected_wall([], {}, cores) == 0
+    assert urgency(runs, seconds) == {paths["a"]: 60, paths["b"]: 40, paths["c"]: 50, paths["d"]: 20}
+    assert urgency(runs, {}) == dict.fromkeys(paths.values(), 0)
 
 
 @pytest.mark.parametrize(

@@ -79,17 +79,31 @@ def expected_seconds(run: PlannedRun) -> float | None:
 
 
 def expected_wall(wanted: Sequence[PlannedRun], seconds: dict[Path, float], cores: int) -> float:
-    """Seconds until all are made when each takes a core and begins as soon as those it needs are there.
+    """Seconds until all are made when each takes a core and begins as soon as those it needs are there, the most
+    urgent first.
 
     wanted: those a run needs before it. seconds: of each; a run that is not in it counts nothing.
     """
-    free, ends = [0.0] * max(1, cores), {}
-    for run in wanted:
+    free, ends, urgent = [0.0] * max(1, cores), {}, urgency(wanted, seconds)
+    for run in sorted(wanted, key=lambda run: -urgent[run.path]):  # where equal, those it needs stay before it
         ready = max((ends.get(path, 0.0) for path in run.needs), default=0.0)
         core = min(range(len(free)), key=lambda number: (max(free[number], ready), number))
         ends[run.path] = max(free[core], ready) + seconds.get(run.path, 0.0)
         free[core] = ends[run.path]
     return max(ends.values(), default=0.0)
+
+
+def urgency(runs: Sequence[PlannedRun], seconds: dict[Path, float]) -> dict[Path, float]:
+    """Seconds from the start of each run to the end of the last one behind it, if nothing else had to wait.
+
+    Whoever begins with the largest wastes least: else the longest chain is begun last, and all cores but one idle.
+    runs, seconds: as `wanted` and `seconds` of `expected_wall`.
+    """
+    found: dict[Path, float] = {}
+    for run in reversed(runs):
+        behind = max((found[other.path] for other in runs if run.path in other.needs), default=0.0)
+        found[run.path] = seconds.get(run.path, 0.0) + behind
+    return found
 
 
 def expected_memory(run: PlannedRun) -> float | None:
