@@ -110,11 +110,17 @@ def test_papermill_that_cannot_start(project, monkeypatch):
 def test_nothing_starts_with_bad_arguments(project):
     folder = write(project, FINISH)
     write_notebook(project / "notebooks" / "bare.ipynb", "seed: int = 0")
+    (project / "params" / "profiles").mkdir(parents=True)
+    (project / "params" / "profiles" / "large.yaml").write_text("seed: 1")
     for message, arguments in {
         "no notebook 'books'; the notebooks are: bare, paper/book": {"name_or_path": "books"},
         "unknown parameter 'sed'; did you mean seed": {"name_or_path": "paper/book", "overrides": ["sed=1"]},
-        "unknown profile 'big'; the profiles are: tiny": {"name_or_path": "paper/book", "profile": "big"},
+        "unknown profile 'big'; the profiles are: tiny, large": {"name_or_path": "paper/book", "profile": "big"},
         "bare: its parameters cell does not declare profile": {"name_or_path": "bare"},
+        "paper/book: there is no params/paper/book.yaml, so it knows the profile tiny only, not large": {
+            "name_or_path": "paper/book",
+            "profile": "large",
+        },
     }.items():
         with pytest.raises(ParamsError, match=message):
             run_notebook(**arguments)

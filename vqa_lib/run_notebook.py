@@ -19,6 +19,7 @@ import yaml
 from vqa_lib.params import ParamsError, find_notebook, notebook_id, resolve_params
 from vqa_lib.paths import PACKAGE, project
 from vqa_lib.results import FAILED, STALE, RunError, run_path, write_json
+from vqa_lib.workflow import only_reads
 
 KILLED = (137, 138, 143)  # by a shell's count, papermill's code for a dead kernel, SIGTERM
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -40,7 +41,8 @@ def run_notebook(
     predictions. force: empty the run folder and execute from the start.
 
     Raises:
-        ParamsError: the notebook or a parameter is unknown or unfit; nothing was executed.
+        ParamsError: the notebook or a parameter is unknown or unfit, or the notebook has no values for the profile;
+            nothing was executed.
         RunError: a cell failed, the kernel was killed, or the notebook ended without its DONE marker.
 
     Example:
@@ -49,6 +51,9 @@ def run_notebook(
     notebook = find_notebook(name_or_path)
     params = resolve_params(notebook, profile, overrides, files)
     name = notebook_id(notebook)
+    if profile != "tiny" and not only_reads(name) and not (project() / "params" / f"{name}.yaml").exists():
+        # Its defaults would run a miniature under the name of something larger.
+        raise ParamsError(f"{name}: there is no params/{name}.yaml, so it knows the profile tiny only, not {profile}")
     if missing := {"profile", "seed"} - set(params):
         raise ParamsError(f"{name}: its parameters cell does not declare {' and '.join(sorted(missing))}")
     folder = run_path(name, params)
