@@ -15,6 +15,7 @@ from vqa_lib.miniature.distortions import encode_video
 from vqa_lib.paths import resolve
 from vqa_lib.predictions import answer_row, clip_of
 from vqa_lib.results import RunFolder, write_json
+from vqa_lib.several_answers import gains_over_one, scaling
 from vqa_lib.workflow import planned_run
 
 DIMENSIONS = ("spatial", "temporal", "consistency")
@@ -146,6 +147,27 @@ def answer_rows(right, seed, number=10):
                 yield row | {"true_answer": "yes", "answer": answer, "response": "x"}
 
 
+def write_scaling(run, seed):
+    """What the notebook scaling leaves: the more answers, the better."""
+    random = np.random.default_rng(seed)
+    targets = random.uniform(1, 5, 40)
+    samples = [[float(target + noise) for noise in random.normal(0, 1, 8)] for target in targets]
+    single = [float(target + noise) for target, noise in zip(targets, random.normal(0, 1, 40), strict=True)]
+    greedy = pd.DataFrame({"target": targets, "mos": targets, "prediction": single, "dataset": "lsvq", "split": "test"})
+    measured = [
+        row for name in ("greedy answer", "expected from its digits") for row in tables.measure(greedy, name, 50)
+    ]
+    place = {"dataset": "lsvq/test", "metric": "srcc"}
+    curve = scaling(samples, targets, (1, 8)).assign(**place)
+    gains = gains_over_one(samples, single, targets, (1, 8)).assign(**place)
+    for table in (curve, gains):
+        table["model"] = table["combined"] + " of " + table["samples"].astype(str)
+    measured += curve.assign(reason="").to_dict("records")
+    write_json(run.path / "params.json", run.params)
+    write_json(run.path / "metrics.json", {"metrics": measured, "gains": gains.to_dict("records")})
+    write_json(run.path / "DONE", {})
+
+
 def write_vqathinker_run(name, seed, profile="tiny"):
     """A finished run of that name in params/tables/vqathinker.yaml; the whole method misses least."""
     planned = planned_run("vqathinker", name, profile, seed)
@@ -153,6 +175,9 @@ def write_vqathinker_run(name, seed, profile="tiny"):
     run.path.mkdir(parents=True, exist_ok=True)
     state = "before" if planned.params.get("zero_shot") else "after"
     noise = 0.3 if name in ("train", "vqathinker", "understanding") else 2.0 if state == "before" else 1.0
+    if planned.notebook.endswith("scaling"):
+        write_scaling(run, seed)
+        return run
     if planned.notebook.endswith("understanding"):
         table, measured = pd.DataFrame(answer_rows(1 - noise / 4, seed)), []
         for place, (column, _) in ASKED.items():
@@ -170,6 +195,10 @@ def write_vqathinker_run(name, seed, profile="tiny"):
             rows = [row | {"name": clip.name} for row, clip in zip(rows, clips, strict=True)]
         write_rows(run, state, rows)
         measured = tables.measure(pd.DataFrame(rows), state, resamples=50)
+        if planned.notebook.endswith("pseudo_ranks"):
+            before = [row | {"prediction": row["prediction"] + 3 * (-1) ** number} for number, row in enumerate(rows)]
+            write_rows(run, "before", before)
+            measured += tables.measure(pd.DataFrame(before), "before", resamples=50)
         if planned.notebook.endswith("benchmarks"):
             measured += tables.measure_overall(pd.DataFrame(rows), state, BENCHMARKS, resamples=50)
     write_json(run.path / "params.json", planned.params)

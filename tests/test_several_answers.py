@@ -9,7 +9,7 @@ from vqa_lib.models.families import encode
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.reference import plain_inputs
 from vqa_lib.records import Scale
-from vqa_lib.several_answers import expected_scores, scaling
+from vqa_lib.several_answers import expected_scores, gains_over_one, scaling
 
 FIVE = Scale(1, 5)
 
@@ -62,3 +62,19 @@ def test_means_and_medians_of_the_first_samples():
     assert table.loc[("mean", 8), "value"] > table.loc[("mean", 1), "value"]
     with pytest.raises(ValueError, match="counts must be 1 to 8, got 9"):
         scaling(samples, targets, (9,))
+
+
+def test_several_answers_are_compared_with_one_on_the_same_videos():
+    random = np.random.default_rng(1)
+    targets = random.uniform(1, 5, 40)
+    samples = [[float(target + noise) for noise in random.normal(0, 1, 8)] for target in targets]
+    single = [float(target + noise) for target, noise in zip(targets, random.normal(0, 1, 40), strict=True)]
+    samples[0], single[1] = [None] * 8, float("nan")  # as it comes from a table
+    gains = gains_over_one(samples, single, targets, (1, 8)).set_index(["combined", "samples"])
+    assert set(gains["n"]) == {38}
+    means = [float(np.mean(row)) for row in samples[2:]]
+    whole, one = srcc(means, targets[2:]).value, srcc(single[2:], targets[2:]).value
+    assert gains.loc[("mean", 8), "difference"] == pytest.approx(whole - one)
+    assert gains.loc[("mean", 8), "low"] > 0 > gains.loc[("mean", 1), "low"]
+    with pytest.raises(ValueError, match="counts must be 1 to 8, got 0"):
+        gains_over_one(samples, single, targets, (0,))

@@ -33,6 +33,7 @@ TABLES = {
     "vqathinker/table3_description": ["table3", "differences", "accuracy"],
     "vqathinker/table4_ablation": ["table4", "table8", "whole_against_rows", "agreement", "srcc"],
     "vqathinker/table7_sft": ["table7", "differences", "agreement", "srcc"],
+    "vqathinker/table_beyond": ["scaling", "gains", "pseudo_ranks", "differences"],
     "vqathinker/figure4_damages": ["damages"],
     "vqathinker/figure5_reasoning": ["reasoning"],
     "finger/table1_granularity": ["table1", "differences", "srcc"],

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from vqa_lib.answers import parse_score
-from vqa_lib.metrics import srcc
+from vqa_lib.metrics import paired_bootstrap, srcc
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.reference import plain_inputs
 from vqa_lib.records import Scale
@@ -78,17 +78,58 @@ def scaling(samples: Sequence[Sequence[float | None]], targets: Sequence[float],
     Raises:
         ValueError: a count that is below 1 or above the number of samples.
     """
+    table = _as_table(samples, counts)
+    rows = []
+    for name in COMBINED:
+        for count in counts:
+            found = srcc(_combined(table, name, count), targets)
+            values = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+            unparsed = int(np.isnan(table[:, :count]).sum())
+            rows.append({"combined": name, "samples": count, **values, "unparsed": unparsed})
+    return pd.DataFrame(rows)
+
+
+def gains_over_one(
+    samples: Sequence[Sequence[float | None]],
+    single: Sequence[float | None],
+    targets: Sequence[float],
+    counts: Sequence[int],
+) -> pd.DataFrame:
+    """How much higher the SRCC of several samples is than that of one answer a video, by a paired bootstrap.
+
+    samples, counts: as in `scaling`. single: (videos,) scores of the one answer, None where unreadable. Returns columns
+    combined, samples, difference (positive: several are better), low and high (95 %), p (two-sided, of "no
+    difference"), n (videos that both have a score for).
+
+    Raises:
+        ValueError: as `scaling`.
+
+    Example:
+        >>> gains_over_one([[1, 1], [2, 2], [3, 3]], [1, 3, 2], [1, 2, 3], [2])["difference"].tolist()
+        [0.5, 0.5]
+    """
+    table = _as_table(samples, counts)
+    rows = []
+    for name in COMBINED:
+        for count in counts:
+            combined = _combined(table, name, count)
+            both = int((pd.notna(pd.Series(combined)) & pd.notna(pd.Series(single))).sum())
+            difference = paired_bootstrap(combined, single, targets)._asdict()
+            rows.append({"combined": name, "samples": count, **difference, "n": both})
+    return pd.DataFrame(rows)
+
+
+def _as_table(samples: Sequence[Sequence[float | None]], counts: Sequence[int]) -> np.ndarray:
     table = np.array([[np.nan if score is None else score for score in row] for row in samples], dtype=float)
     if bad := [count for count in counts if not 1 <= count <= table.shape[1]]:
         raise ValueError(f"counts must be 1 to {table.shape[1]}, got {bad[0]}")
-    rows = []
-    for name, combine in COMBINED.items():
-        for count in counts:
-            used = table[:, :count]
-            read = ~np.isnan(used).all(1)
-            scores = np.full(len(used), np.nan)
-            scores[read] = combine(used[read], axis=1)
-            found = srcc([None if np.isnan(score) else score for score in scores], targets)
-            values = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-            rows.append({"combined": name, "samples": count, **values, "unparsed": int(np.isnan(used).sum())})
-    return pd.DataFrame(rows)
+    return table
+
+
+def _combined(table: np.ndarray, name: str, count: int) -> list[float | None]:
+    """One score a video, None where none of its first samples can be read."""
+    used = table[:, :count]
+    read = ~np.isnan(used).all(1)
+    scores = np.full(len(used), np.nan)
+    scores[read] = COMBINED[name](used[read], axis=1)
+    return [None if np.isnan(score) else float(score) for score in scores]
