@@ -147,8 +147,8 @@ def answer_rows(right, seed, number=10):
                 yield row | {"true_answer": "yes", "answer": answer, "response": "x"}
 
 
-def write_scaling(run, seed):
-    """What the notebook scaling leaves: the more answers, the better."""
+def scaling_metrics(seed):
+    """The metrics and the gains that the notebook scaling leaves: the more answers, the better."""
     random = np.random.default_rng(seed)
     targets = random.uniform(1, 5, 40)
     samples = [[float(target + noise) for noise in random.normal(0, 1, 8)] for target in targets]
@@ -163,9 +163,7 @@ def write_scaling(run, seed):
     for table in (curve, gains):
         table["model"] = table["combined"] + " of " + table["samples"].astype(str)
     measured += curve.assign(reason="").to_dict("records")
-    write_json(run.path / "params.json", run.params)
-    write_json(run.path / "metrics.json", {"metrics": measured, "gains": gains.to_dict("records")})
-    write_json(run.path / "DONE", {})
+    return measured, gains.to_dict("records")
 
 
 def write_vqathinker_run(name, seed, profile="tiny"):
@@ -175,10 +173,10 @@ def write_vqathinker_run(name, seed, profile="tiny"):
     run.path.mkdir(parents=True, exist_ok=True)
     state = "before" if planned.params.get("zero_shot") else "after"
     noise = 0.3 if name in ("train", "vqathinker", "understanding") else 2.0 if state == "before" else 1.0
+    others = {}  # what metrics.json holds beside the metrics
     if planned.notebook.endswith("scaling"):
-        write_scaling(run, seed)
-        return run
-    if planned.notebook.endswith("understanding"):
+        measured, others["gains"] = scaling_metrics(seed)
+    elif planned.notebook.endswith("understanding"):
         table, measured = pd.DataFrame(answer_rows(1 - noise / 4, seed)), []
         for place, (column, _) in ASKED.items():
             part = table[(table["dataset"] + "/" + table["split"]) == place]
@@ -202,7 +200,7 @@ def write_vqathinker_run(name, seed, profile="tiny"):
         if planned.notebook.endswith("benchmarks"):
             measured += tables.measure_overall(pd.DataFrame(rows), state, BENCHMARKS, resamples=50)
     write_json(run.path / "params.json", planned.params)
-    write_json(run.path / "metrics.json", {"metrics": measured})
+    write_json(run.path / "metrics.json", {"metrics": measured, **others})
     write_json(run.path / "DONE", {})
     return run
 
