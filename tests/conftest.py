@@ -3,9 +3,11 @@
 import os
 import shutil
 
-# Before any import of a Hugging Face library: they read these once. Nothing may be downloaded, no thread may be forked.
+# Before any import of torch or a Hugging Face library: they read these once. Nothing may be downloaded, no thread may
+# be forked, and no process waits for a compiler that tiny runs do not use either (`run_notebook.environment`).
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["TORCHDYNAMO_DISABLE"] = "1"
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # numbers are compared closely; a GPU rounds differently
 
 import numpy as np

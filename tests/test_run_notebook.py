@@ -128,11 +128,12 @@ def test_nothing_starts_with_bad_arguments(project):
 
 
 def test_environment(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE"):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE", "TORCHDYNAMO_DISABLE")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     tiny, large = environment("tiny"), environment("large")
-    assert [tiny[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE")] == ["1", "1", "1"]
-    assert not {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "HF_HUB_OFFLINE"} & set(large)
+    assert [tiny[name] for name in names] == ["1"] * 4
+    assert not set(names) & set(large)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert environment("tiny")["OMP_NUM_THREADS"] == "4"
     assert "MKL_NUM_THREADS" not in environment("tiny")

@@ -107,6 +107,8 @@ def environment(profile: str) -> dict[str, str]:
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     if profile == "tiny":
         variables["HF_HUB_OFFLINE"] = "1"
+        # bitsandbytes asks for its functions to be compiled as it is imported: the compiler alone takes four seconds.
+        variables["TORCHDYNAMO_DISABLE"] = "1"
         if "OMP_NUM_THREADS" not in variables:  # one thread sums in one order: the same numbers on every machine
             variables.update(dict.fromkeys(ONE_THREAD, "1"))
     return variables
