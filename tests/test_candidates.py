@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vqa_lib import tables
 from vqa_lib.generation import candidates as clips
 from vqa_lib.generation.sampling import load_generator
 from vqa_lib.generation.tiny import build_generator, save_generator, world_texts
@@ -176,5 +177,7 @@ def test_right_choices_are_counted_prompt_by_prompt_and_judges_compared():
     assert (first["value"], first["n"], first["pairs"], first["unparsed"]) == (0.5, 2, 3, 1)
     assert (last["value"], last["unparsed"]) == (0.875, 0)
     assert gain["judge"] == "after - before" and gain["value"] == 0.375 and gain["low"] <= 0.375 <= gain["high"]
+    for row in clips.right_choices(pairs[:2], {"before": before, "after": after}):  # of one prompt
+        assert tables.show_metric(row) == "undefined: needs at least 2 rows, got 1"
     with pytest.raises(ValueError, match="after did not compare q/0"):
         clips.right_choices(pairs, {"before": before, "after": after[1:]})

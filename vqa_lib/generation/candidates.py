@@ -169,8 +169,9 @@ def right_choices(labelled: Sequence[Pair], compared: dict[str, pd.DataFrame]) -
     counts once, and intervals (95 %) are over prompts.
 
     Returns:
-        Rows of judge, value (in [0, 1]; 0.5 is chance), low, high, n (prompts), pairs, unparsed (pairs without a
-        readable answer to one of the orders). The last row, "LAST - FIRST", is the difference, prompt by prompt.
+        Rows of judge, value (in [0, 1]; 0.5 is chance), low, high, n (prompts), reason (why there is no value: fewer
+        than two prompts), pairs, unparsed (pairs without a readable answer to one of the orders). The last row,
+        "LAST - FIRST", is the difference, prompt by prompt.
 
     Raises:
         ValueError: a judge that did not compare one of the pairs.
@@ -191,12 +192,11 @@ def right_choices(labelled: Sequence[Pair], compared: dict[str, pd.DataFrame]) -
 
 
 def _row_of_mean(judge: str, values: pd.Series) -> dict:
-    found = mean(values)
-    return {"judge": judge, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
+    return {"judge": judge, **vars(mean(values))}
 
 
 def measure_generators(measured: dict[str, pd.DataFrame]) -> list[dict]:
-    """Mean of each measure for each generator: model, measure, value, low, high, n.
+    """Mean of each measure for each generator: model, measure, value, low, high, n, reason (why there is no value).
 
     measured: a generator's `measured_by_world`. n: prompts, over which the 95 % interval is; their clips are averaged.
     """
@@ -227,7 +227,5 @@ def _rows_of_means(tables: dict[str, pd.DataFrame]) -> list[dict]:
     rows = []
     for model, table in tables.items():
         for measure in MEASURES:
-            found = mean(table[measure])
-            value = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-            rows.append({"model": model, "measure": measure, **value})
+            rows.append({"model": model, "measure": measure, **vars(mean(table[measure]))})
     return rows
