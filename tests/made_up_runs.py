@@ -162,7 +162,7 @@ def scaling_metrics(seed):
     gains = gains_over_one(samples, single, targets, (1, 8)).assign(**place)
     for table in (curve, gains):
         table["model"] = table["combined"] + " of " + table["samples"].astype(str)
-    measured += curve.assign(reason="").to_dict("records")
+    measured += curve.to_dict("records")
     return measured, gains.to_dict("records")
 
 

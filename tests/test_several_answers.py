@@ -60,6 +60,7 @@ def test_means_and_medians_of_the_first_samples():
     medians = [None, float(np.median(samples[1][1:4]))] + [float(np.median(row[:4])) for row in samples[2:]]
     assert table.loc[("median", 4), "value"] == pytest.approx(srcc(medians, targets).value)
     assert table.loc[("mean", 8), "value"] > table.loc[("mean", 1), "value"]
+    assert scaling(samples[:1], targets[:1], (8,))["reason"].str.len().gt(0).all()  # of one video
     with pytest.raises(ValueError, match="counts must be 1 to 8, got 9"):
         scaling(samples, targets, (9,))
 

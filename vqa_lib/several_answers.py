@@ -73,7 +73,7 @@ def scaling(samples: Sequence[Sequence[float | None]], targets: Sequence[float],
     """SRCC of the mean and of the median of the first n samples of each video, for each n of `counts`.
 
     samples: (videos, samples) scores, None where unreadable. Returns columns combined, samples, value, low and high
-    (95 %), n (videos with a readable sample), unparsed (samples, of those used).
+    (95 %), n (videos with a readable sample), reason (why there is no value), unparsed (samples, of those used).
 
     Raises:
         ValueError: a count that is below 1 or above the number of samples.
@@ -83,9 +83,8 @@ def scaling(samples: Sequence[Sequence[float | None]], targets: Sequence[float],
     for name in COMBINED:
         for count in counts:
             found = srcc(_combined(table, name, count), targets)
-            values = {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
             unparsed = int(np.isnan(table[:, :count]).sum())
-            rows.append({"combined": name, "samples": count, **values, "unparsed": unparsed})
+            rows.append({"combined": name, "samples": count, **vars(found), "unparsed": unparsed})
     return pd.DataFrame(rows)
 
 
