@@ -173,6 +173,9 @@ def write_vqathinker_run(name, seed, profile="tiny"):
     run.path.mkdir(parents=True, exist_ok=True)
     state = "before" if planned.params.get("zero_shot") else "after"
     noise = 0.3 if name in ("train", "vqathinker", "understanding") else 2.0 if state == "before" else 1.0
+    ten_sets = planned.notebook.endswith(("benchmarks", "unsupervised"))
+    if planned.notebook.endswith("unsupervised"):
+        state = "unsupervised"
     others = {}  # what metrics.json holds beside the metrics
     if planned.notebook.endswith("scaling"):
         measured, others["gains"] = scaling_metrics(seed)
@@ -183,7 +186,7 @@ def write_vqathinker_run(name, seed, profile="tiny"):
             write_rows(run, f"{state}_{KINDS[place]}", part.to_dict("records"))
             measured += tables.measure_answers(part, state, by=column, resamples=50)
     else:
-        if planned.notebook.endswith("benchmarks"):
+        if ten_sets:
             rows = list(score_rows(sum(BENCHMARKS.values(), ()), noise, seed))
         else:
             folder = resolve(planned.params["data"])
@@ -197,7 +200,7 @@ def write_vqathinker_run(name, seed, profile="tiny"):
             before = [row | {"prediction": row["prediction"] + 3 * (-1) ** number} for number, row in enumerate(rows)]
             write_rows(run, "before", before)
             measured += tables.measure(pd.DataFrame(before), "before", resamples=50)
-        if planned.notebook.endswith("benchmarks"):
+        if ten_sets:
             measured += tables.measure_overall(pd.DataFrame(rows), state, BENCHMARKS, resamples=50)
     write_json(run.path / "params.json", planned.params)
     write_json(run.path / "metrics.json", {"metrics": measured, **others})

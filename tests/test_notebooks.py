@@ -86,6 +86,7 @@ SMOKE = {
     "vqathinker/train": [*STAGE, "contrast=1"],
     "vqathinker/sft": ["data_scale=0.03", "queries=2", "steps=2", "tokens=2000", "held_out=4"],
     "vqathinker/benchmarks": ["data_scale=0.03", "other_scale=0.1", "held_out=3"],
+    "vqathinker/unsupervised": ["data_scale=0.03", "other_scale=0.1", "held_out=3"],
     "vqathinker/understanding": ["data_scale=0.3", "held_out=3"],
     "vqathinker/scaling": ["samples=2", "held_out=4"],
     "vqathinker/pseudo_ranks": [*STAGE, "videos=2"],
@@ -173,7 +174,7 @@ def test_notebook_runs(notebook, workplace):
         overrides.append(f"copies={workplace / 'copies'}")
     if notebook in ("vqathinker/train", "vqathinker/sft", "vqathinker/pseudo_ranks"):
         overrides.append(f"model={workplace / 'motion_starter'}")
-    if notebook == "vqathinker/benchmarks":
+    if notebook in ("vqathinker/benchmarks", "vqathinker/unsupervised"):
         overrides.append(f"other_data={workplace / 'benchmarks'}")
     if notebook == "vqathinker/scaling":
         overrides.append(f"data={workplace / 'miniature'}")

@@ -141,6 +141,25 @@ def test_the_ablation_says_which_signs_agree(project):
     assert set(differences["n"]) == {"40"}
 
 
+def test_niqe_stands_in_table_1_where_it_was_run(project):
+    shown = table("vqathinker/table1_benchmarks", "table1")
+    ours = shown[(shown["whose"] == "ours, tiny") & (shown["metric"] == "SRCC")]
+    assert ours.groupby("method").size().to_dict() == dict.fromkeys(
+        ["NIQE", "VIIDEO", "zero-shot (what training starts from)", "Q-Insight", "VisualQuality-R1", "VQAThinker"], 3
+    )
+    assert {"VIIDEO", "NIQE"} <= set(table("vqathinker/table1_benchmarks", "differences")["row"])
+
+    marker = finished_run("vqathinker", "niqe", "tiny", 1).path / "DONE"
+    marker.unlink()
+    with pytest.raises(RunError, match=r"make it with: vqa run vqathinker/unsupervised .* baseline=NIQE$"):
+        finished_run("vqathinker", "niqe", "tiny", 1)
+    folder = run_notebook("vqathinker/table1_benchmarks", overrides=["seeds=[0, 1]"], force=True)
+    without = pd.read_csv(folder / "tables" / "table1.csv", dtype=str, keep_default_na=False)
+    assert set(ours["method"]) - set(without.loc[without["whose"] == "ours, tiny", "method"]) == {"NIQE"}
+    assert without.loc[without["method"] == "NIQE", "whose"].unique().tolist() == ["VQAThinker, Table 1"]
+    marker.write_text("{}")
+
+
 def test_vqathinkers_tables_have_all_test_sets_and_their_averages(project):
     shown = table("vqathinker/table1_benchmarks", "table1")
     ours = shown[(shown["whose"] == "ours, tiny") & (shown["method"] == "VQAThinker") & (shown["metric"] == "SRCC")]

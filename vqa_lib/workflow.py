@@ -173,8 +173,11 @@ def finished_run(paper: str, name: str, profile: str, seed: int) -> RunFolder:
     planned = planned_run(paper, name, profile, seed)
     run = RunFolder(planned.path, planned.params)
     if not run.done:
+        content = read_tables_file(paper)
+        made_for_a_table = any(name in _with_needs(shown, content["runs"]) for shown in content["tables"].values())
+        at_once = f"   or all at once: make tables PAPER={paper} PROFILE={profile}" if made_for_a_table else ""
         raise RunError(
             f"the run {name} of {paper} (profile {profile}, seed {seed}) is not finished; make it with: "
-            f"{shlex.join(planned.command)}   or all at once: make tables PAPER={paper} PROFILE={profile}"
+            f"{shlex.join(planned.command)}{at_once}"
         )
     return run
