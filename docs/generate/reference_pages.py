@@ -15,7 +15,8 @@ SUBJECTS = {
     "generation": ("Generators", ["generation", "vbench"]),
     "predictions": (
         "Predictions",
-        ["answering", "scoring", "score_files", "comparing", "several_answers", "predictions", "attribution"],
+        ["answering", "scoring", "score_files", "comparing", "several_answers", "unsupervised", "viideo", "predictions",
+         "attribution"],
     ),
     "entities": (
         "Entity questions",
