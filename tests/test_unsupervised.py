@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqa_lib.unsupervised import luma_frames, score_unsupervised
+from vqa_lib.unsupervised import score_unsupervised
 from vqa_lib.video import VideoError
 from vqa_lib.viideo import viideo
 
@@ -51,18 +51,6 @@ def test_viideo_sees_every_frame_as_it_is_stored(videos, tmp_path):
             stored = [frame.to_ndarray()[: frame.height] for frame in container.decode(video=0)]  # yuv420p, Y first
         assert prediction == pytest.approx(-viideo(np.array(stored)), nan_ok=True)
     assert table["prediction"].notna().any()
-
-
-def test_frames_with_a_padded_line_are_cut_to_their_width(tmp_path):
-    path = tmp_path / "odd.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 70, 38, "yuv444p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((38, 70, 3), 200, np.uint8), format="rgb24")))
-        container.mux(stream.encode())
-    (frame,) = luma_frames(path)
-    assert frame.shape == (38, 70)
-    assert frame.std() < 2
 
 
 def test_an_interrupted_run_goes_on(videos, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import torch  # noqa: F401  # before decord
 from PIL import Image
 
 from vqa_lib import video
-from vqa_lib.video import FramePolicy, VideoError, check_readable, read_frames, read_image, read_video
+from vqa_lib.video import FramePolicy, VideoError, check_readable, read_frames, read_image, read_luma, read_video
 
 try:
     import decord
@@ -373,6 +373,27 @@ def test_pyav_stops_after_the_last_wanted_frame(tmp_path, monkeypatch):
     frames = read_video(path, FramePolicy(count=3), reader="pyav")
     np.testing.assert_array_equal(frames.pixels, decode_all(path)[[3, 5, 5]])
     np.testing.assert_allclose(frames.seconds, [0.3, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(("pixel_format", "size"), [("yuv420p", (48, 64)), ("yuv444p", (38, 70))])  # 70: a padded line
+def test_luma_is_that_stored_of_every_frame(tmp_path, pixel_format, size):
+    path = write_video(tmp_path / "clip.mp4", size=size, pixel_format=pixel_format)
+    with av.open(str(path)) as container:
+        planes = [frame.planes[0] for frame in container.decode(video=0)]
+        stored = [np.frombuffer(plane, np.uint8).reshape(size[0], plane.line_size)[:, : size[1]] for plane in planes]
+        assert len(stored) == 30
+        np.testing.assert_array_equal(list(read_luma(path)), stored)
+
+
+def test_luma_is_upright_and_complete(tmp_path):
+    turned = write_video(tmp_path / "turned.mp4", turn=90)
+    pixels = read_video(turned, FramePolicy(count=1)).pixels[0]
+    assert next(read_luma(turned)).shape == pixels.shape[:2] == (64, 48)
+    assert cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(float) == pytest.approx(next(read_luma(turned)), abs=40)
+    whole = write_video(tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(VideoError, match=r"cut\.mp4: an mp4 that is truncated or damaged"):
+        list(read_luma(tmp_path / "cut.mp4"))
 
 
 def test_images(tmp_path):

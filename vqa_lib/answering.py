@@ -10,7 +10,7 @@ from tqdm import tqdm
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.loading import load_model
 from vqa_lib.models.rollouts import draws, respond
-from vqa_lib.predictions import cut_torn_line, identity, rows_by_identity
+from vqa_lib.predictions import cut_torn_line, without_row
 from vqa_lib.records import Record
 from vqa_lib.results import model_digest, write_json
 from vqa_lib.video import FramePolicy
@@ -89,8 +89,7 @@ def ask_all(
     to its questions (a list a question: the greedy response, or `samples` of them). batch_size: records in one batch;
     a visual that several of its questions show is encoded once.
     """
-    done = rows_by_identity(output)
-    owed = [record for record in records if identity(record) not in done]
+    owed = without_row(records, output)
     model.eval()
     with (
         output.open("a", encoding="utf-8") as file,

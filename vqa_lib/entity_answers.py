@@ -20,7 +20,7 @@ from vqa_lib.models.answer_tokens import answer_step, answer_tokens
 from vqa_lib.models.dialogue import EncodedPrompt
 from vqa_lib.models.families import encode_questions
 from vqa_lib.models.rollouts import continue_prefixes, sampling_for
-from vqa_lib.predictions import answer_row, clip_of, identity, rows_by_identity, rows_of
+from vqa_lib.predictions import answer_row, clip_of, rows_of, without_row
 from vqa_lib.prompts import PROMPTS
 from vqa_lib.questions import filled
 from vqa_lib.records import Question
@@ -134,11 +134,9 @@ def answer_entities(
     for question in questions:
         filled(asked, question)  # what cannot be asked is found before anything is computed
     output = claim(output, deciding(asked.text, policy, 0, max_completion, None, None, settings))
-    done = rows_by_identity(output)
     owed: dict[Path, list[Question]] = {}
-    for question in questions:
-        if identity(question) not in done:
-            owed.setdefault(question.path, []).append(question)
+    for question in without_row(questions, output):
+        owed.setdefault(question.path, []).append(question)
     videos = list(owed.values())
     model.eval()
     with (

@@ -47,6 +47,12 @@ def rows_by_identity(path: Path) -> dict[tuple[str, str, str], dict]:
     return {(row["dataset"], row["split"], row["name"]): row for row in read_predictions(path)}
 
 
+def without_row(records: Sequence[Record], path: Path) -> list[Record]:
+    """Those records that have no finished row in a predictions file yet."""
+    done = rows_by_identity(path)
+    return [record for record in records if identity(record) not in done]
+
+
 def rows_of(path: str | Path, records: Sequence[Record] | None = None) -> list[dict]:
     """The rows of a predictions file, in the order of `records` where given, else of the file."""
     rows = rows_by_identity(Path(path))

@@ -7,19 +7,18 @@ STEM has no library.
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from vqa_lib.answering import claim
-from vqa_lib.predictions import identity, predictions_table, rows_by_identity
+from vqa_lib.predictions import predictions_table, without_row
 from vqa_lib.records import ScoredClip
-from vqa_lib.video import FramePolicy, VideoError, check_readable, read_video
+from vqa_lib.video import FramePolicy, VideoError, check_readable, read_luma, read_video
 from vqa_lib.viideo import viideo
 
 METHODS = ("VIIDEO", "NIQE")
@@ -53,8 +52,7 @@ def score_unsupervised(clips: Sequence[ScoredClip], method: str, output: str | P
     for path, reason in check_readable((clip.path, clip.kind) for clip in clips):
         raise VideoError(path, reason)
     output = claim(output, {"method": method, **settings})
-    done = rows_by_identity(output)
-    owed = [clip for clip in clips if identity(clip) not in done]
+    owed = without_row(clips, output)
     with output.open("a", encoding="utf-8") as file:
         for clip in tqdm(owed, desc=method, unit="clip", mininterval=5):
             value = score(clip.path)
@@ -64,23 +62,8 @@ def score_unsupervised(clips: Sequence[ScoredClip], method: str, output: str | P
     return predictions_table(output, clips)
 
 
-def luma_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """The brightness of every frame of a video as it is stored, uint8 (H, W), one after the other.
-
-    Raises VideoError where decoding stops.
-    """
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                plane = frame.reformat(format="yuv420p").planes[0]
-                rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                yield rows[: frame.height, : frame.width].copy()
-    except av.error.FFmpegError as error:
-        raise VideoError(path, f"truncated or damaged: decoding stopped ({error.strerror})") from error
-
-
 def _viideo(path: Path) -> float:
-    return -viideo(luma_frames(path))
+    return -viideo(read_luma(path))
 
 
 def _niqe() -> tuple[Callable[[Path], float], dict]:

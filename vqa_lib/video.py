@@ -19,7 +19,7 @@ mkv, webm, avi or ts file that ends early (the frames it still has are used).
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -158,6 +158,18 @@ def read_video(path, policy: FramePolicy, reader: str = "decord") -> Frames:
         pixels = _decode_pyav(path, wanted, layout, policy.max_pixels)
     pixels = np.stack([_shrink(frame, policy.max_pixels) for frame in pixels])[position]
     return Frames(pixels, indices, total, layout.fps, layout.times[indices] * layout.seconds_per_tick)
+
+
+def read_luma(path) -> Iterator[np.ndarray]:
+    """The brightness of every frame of a video as it is stored, uint8 (H, W), one after the other.
+
+    Not what RGB turned to grey gives: that differs by up to 20 of 255. Raises VideoError, also on the way.
+
+    Example:
+        sum(1 for luma in read_luma("clip.mp4"))  # how many frames it has
+    """
+    layout = _scan(path)
+    yield from _decoded(path, layout, _stored_luma, set(range(len(layout.times))))
 
 
 def read_image(path, policy: FramePolicy) -> Frames:
@@ -323,25 +335,37 @@ def _decode_decord(path, wanted: np.ndarray, total: int) -> np.ndarray | None:
 
 
 def _decode_pyav(path, wanted: np.ndarray, layout: _Layout, max_pixels: int | None) -> list[np.ndarray]:
-    """The wanted frames, each (H, W, 3), by decoding from the start up to the last of them."""
-    needed, kept = set(wanted.tolist()), []
+    """The wanted frames, each (H, W, 3)."""
+    frames = _decoded(path, layout, partial(av.VideoFrame.to_ndarray, format="rgb24"), set(wanted.tolist()))
+    kept = [_shrink(np.ascontiguousarray(pixels), max_pixels) for pixels in frames]  # at once: 4K frames are 25 MB
+    if len({frame.shape for frame in kept}) > 1:
+        raise VideoError(path, "the frame size changes within the clip")
+    return kept
+
+
+def _decoded(path, layout: _Layout, convert: Callable[[av.VideoFrame], np.ndarray], wanted: set[int]) -> Iterator:
+    """The wanted frames converted and turned upright, one by one, by decoding from the start up to the last of them."""
+    found = 0
     try:
         with av.open(str(path)) as container:
             for number, frame in enumerate(container.decode(container.streams[layout.stream_index])):
                 if layout.times_follow_frames and frame.pts != layout.times[number]:
                     raise VideoError(path, f"truncated or damaged: frame {number} cannot be decoded")
-                if number in needed:
-                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), layout.quarter_turns)
-                    kept.append(_shrink(np.ascontiguousarray(pixels), max_pixels))  # at once: 4K frames are 25 MB
-                if len(kept) == len(needed):
+                if number in wanted:
+                    found += 1
+                    yield np.rot90(convert(frame), layout.quarter_turns)
+                if found == len(wanted):
                     break
     except av.error.FFmpegError as error:
         raise VideoError(path, f"truncated or damaged: decoding stopped ({error.strerror})") from error
-    if len(kept) < len(needed):
+    if found < len(wanted):
         raise VideoError(path, f"truncated or damaged: it announces {len(layout.times)} frames, fewer can be decoded")
-    if len({frame.shape for frame in kept}) > 1:
-        raise VideoError(path, "the frame size changes within the clip")
-    return kept
+
+
+def _stored_luma(frame: av.VideoFrame) -> np.ndarray:
+    plane = frame.reformat(format="yuv420p").planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # a line may be padded
+    return rows[: frame.height, : frame.width].copy()
 
 
 def _shrink(frame: np.ndarray, max_pixels: int | None) -> np.ndarray:

@@ -15,6 +15,7 @@ from scipy.special import gamma
 BLOCK = 18  # pixels a side; as released (the authors' own table has blocks of 72)
 BORDER = 8  # pixels that a block looks beyond its edges; outside of the frame there are zeros
 NEIGHBOURS = ((1, 0), (0, 1), (1, 1), (1, -1))
+PIXELS = (BLOCK + 2 * BORDER) ** 2  # that a block sees
 SHAPES = np.arange(20, 501) / 100  # of an asymmetric generalised Gaussian, as the release searches them
 RATIOS = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
 HALFWAY = (RATIOS[1:] + RATIOS[:-1]) / 2
@@ -71,14 +72,13 @@ def _blurred(image: np.ndarray) -> np.ndarray:
 
 def _fits(product: np.ndarray) -> np.ndarray:
     """An asymmetric generalised Gaussian fitted to each block of (H, W) by its moments: (blocks, 3)."""
-    squares, below = product**2, product < 0
-    counts = _block_sums(below), _block_sums(product > 0)
-    absolute, total, left = _block_sums(np.abs(product)), _block_sums(squares), _block_sums(squares * below)
+    squares, mean = product**2, _block_sums(np.abs(product)) / PIXELS
+    tails = [(_block_sums(squares * side), _block_sums(side)) for side in (product < 0, product > 0)]
+    square_mean = (tails[0][0] + tails[1][0]) / PIXELS
     with np.errstate(divide="ignore", invalid="ignore"):
-        left, right = np.sqrt(left / counts[0]), np.sqrt((total - left) / counts[1])
+        left, right = (np.sqrt(total / count) for total, count in tails)
         ratio = left / right
-        pixels = (BLOCK + 2 * BORDER) ** 2
-        wanted = absolute**2 / (pixels * total) * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
+        wanted = mean**2 / square_mean * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
     nearest = np.searchsorted(HALFWAY, wanted)
     return np.stack([SHAPES[nearest], left * WIDTHS[nearest], right * WIDTHS[nearest]], axis=-1).reshape(-1, 3)
 

@@ -15,8 +15,8 @@ SUBJECTS = {
     "generation": ("Generators", ["generation", "vbench"]),
     "predictions": (
         "Predictions",
-        ["answering", "scoring", "score_files", "comparing", "several_answers", "unsupervised", "viideo", "predictions",
-         "attribution"],
+        ["answering", "scoring", "score_files", "comparing", "several_answers", "predictions", "ten_benchmarks",
+         "unsupervised", "viideo", "attribution"],
     ),
     "entities": (
         "Entity questions",
