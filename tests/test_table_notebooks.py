@@ -7,7 +7,6 @@ import shutil
 import pandas as pd
 import pytest
 from made_up_runs import write_finger_run, write_run, write_vqathinker_run
-from test_params import write_notebook
 
 from vqa_lib.paths import PACKAGE
 from vqa_lib.results import RunError
@@ -15,9 +14,6 @@ from vqa_lib.run_notebook import run_notebook
 from vqa_lib.workflow import finished_run, read_tables_file
 
 ROOT = PACKAGE.parent
-STAGE_CELL = 'profile: str = "tiny"\nseed: int = 0\nthreads: int = 1'
-# Stages whose notebook another branch writes: their parameters are enough to know their run folders.
-STAGES = {"baseline_sft": f'{STAGE_CELL}\ntask: str = "natural"', "stage3_united": f"{STAGE_CELL}\nlength: bool = True"}
 # Notebook -> the tables and figures that it must save.
 TABLES = {
     "vq_insight/table1_preference": ["table1", "differences", "order_bias", "diff"],
@@ -51,10 +47,6 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     for name in ("notebooks", "params"):
         shutil.copytree(ROOT / name, folder / name)
-    for name, cell in STAGES.items():
-        path = folder / "notebooks" / "vq_insight" / f"{name}.ipynb"
-        if not path.exists():
-            write_notebook(path, cell)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VQA_PROJECT", str(folder))
         patch.setenv("VQA_RESULTS", str(folder / "results"))
