@@ -2,6 +2,11 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 # Before any import of torch or a Hugging Face library: they read these once. Nothing may be downloaded, no thread may
 # be forked, and no process waits for a compiler that tiny runs do not use either (`run_notebook.environment`).
@@ -13,6 +18,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # numbers are compared closel
 import numpy as np
 import pytest
 import torch
+from warm_python import write_client
 
 from vqa_lib.datasets import load_clips
 from vqa_lib.frame_cache import FrameCache
@@ -23,10 +29,30 @@ from vqa_lib.models.starter import tokenizer_texts
 from vqa_lib.models.tiny import build_tiny_qwen
 from vqa_lib.models.tiny_internvl import build_tiny_internvl
 from vqa_lib.prompts import PROMPTS
+from vqa_lib.run_notebook import environment
 from vqa_lib.training.supervised import train_to_answer
 from vqa_lib.video import FramePolicy, Frames
 
 torch.set_num_threads(1)  # the model is too small to share out, and one thread sums in one order
+
+
+@pytest.fixture(scope="module")
+def warm_python():
+    """Notebooks fork from one process that has imported everything; see warm_python.py. Linux; elsewhere nothing."""
+    if sys.platform != "linux":
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        address, script = Path(folder) / "socket", Path(folder) / "python"
+        command = [sys.executable, str(Path(__file__).with_name("warm_python.py")), str(address)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment("tiny")) as server:
+            while not address.exists():
+                assert server.poll() is None, "the process that notebooks are to fork from has ended"
+                time.sleep(0.1)
+            write_client(script, address)
+            patch.setattr("vqa_lib.run_notebook.PYTHON", str(script))
+            yield
+            server.stdin.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,13 @@ from vqa_lib.paths import resolve
 from vqa_lib.predictions import answer_row, clip_of
 from vqa_lib.results import RunFolder, write_json
 from vqa_lib.several_answers import gains_over_one, scaling
+from vqa_lib.ten_benchmarks import IN_DOMAIN, OUT_OF_DOMAIN, OVERALL
 from vqa_lib.workflow import planned_run
 
 DIMENSIONS = ("spatial", "temporal", "consistency")
 # By how far a made-up judge misses: the whole method least of all.
 NOISE = {"multi_dim": 10, "natural": 10, "preference": 0.5, "united": 0.3}
+RESAMPLES = 10  # of each interval: nothing is read off its width
 MEASURES = ("overall", "visual quality", "temporal consistency", "alignment")
 
 
@@ -74,7 +77,7 @@ def write_run(name, seed, profile="tiny"):
         else:
             rows, measure = list(pair_rows(noise, seed, made_up_pairs())), tables.measure_pairs
         write_rows(run, model, rows)
-        measured += measure(pd.DataFrame(rows), model, resamples=50)
+        measured += measure(pd.DataFrame(rows), model, resamples=RESAMPLES)
     if planned.notebook == "vq_insight/stage2_natural":
         awareness = {"model": "after", "share above its shuffled copy": "0.500 [0.400, 0.600]", "n": 40, "ties": 0}
         pd.DataFrame([awareness]).to_csv(run.file("tables", "order_awareness.csv"), index=False)
@@ -114,10 +117,6 @@ def generator_rows(run, seed):
     return rows
 
 
-BENCHMARKS = {
-    "in_domain": ("lsvq/test", "lsvq/test_1080p", "konvid/all", "live_vqc/all", "youtube_ugc/all"),
-    "out_of_domain": ("live_yt_gaming/all", "cgvds/all", "live_yt_hfr/all", "waterloo_4k/all", "vdpve/train"),
-}
 ASKED = {
     "finevd_questions/test": ("dimension", ("color", "noise", "artifact", "blur", "temporal")),
     "q_bench_video/dev": ("category", ("global", "referring")),
@@ -155,7 +154,7 @@ def scaling_metrics(seed):
     single = [float(target + noise) for target, noise in zip(targets, random.normal(0, 1, 40), strict=True)]
     greedy = pd.DataFrame({"target": targets, "mos": targets, "prediction": single, "dataset": "lsvq", "split": "test"})
     measured = [
-        row for name in ("greedy answer", "expected from its digits") for row in tables.measure(greedy, name, 50)
+        row for name in ("greedy answer", "expected from its digits") for row in tables.measure(greedy, name, RESAMPLES)
     ]
     place = {"dataset": "lsvq/test", "metric": "srcc"}
     curve = scaling(samples, targets, (1, 8)).assign(**place)
@@ -166,6 +165,15 @@ def scaling_metrics(seed):
     return measured, gains.to_dict("records")
 
 
+@cache
+def ten_sets(state, noise, seed):
+    """Rows of the ten benchmarks and what is measured of them; most runs miss by the same noise, and fits are slow."""
+    rows = list(score_rows(IN_DOMAIN + OUT_OF_DOMAIN, noise, seed))
+    table = pd.DataFrame(rows)
+    measured = tables.measure(table, state, RESAMPLES)
+    return rows, measured + tables.measure_overall(table, state, OVERALL, RESAMPLES)
+
+
 def write_vqathinker_run(name, seed, profile="tiny"):
     """A finished run of that name in params/tables/vqathinker.yaml; the whole method misses least."""
     planned = planned_run("vqathinker", name, profile, seed)
@@ -173,7 +181,6 @@ def write_vqathinker_run(name, seed, profile="tiny"):
     run.path.mkdir(parents=True, exist_ok=True)
     state = "before" if planned.params.get("zero_shot") else "after"
     noise = 0.3 if name in ("train", "vqathinker", "understanding") else 2.0 if state == "before" else 1.0
-    ten_sets = planned.notebook.endswith(("benchmarks", "unsupervised"))
     if planned.notebook.endswith("unsupervised"):
         state = "unsupervised"
     others = {}  # what metrics.json holds beside the metrics
@@ -184,24 +191,22 @@ def write_vqathinker_run(name, seed, profile="tiny"):
         for place, (column, _) in ASKED.items():
             part = table[(table["dataset"] + "/" + table["split"]) == place]
             write_rows(run, f"{state}_{KINDS[place]}", part.to_dict("records"))
-            measured += tables.measure_answers(part, state, by=column, resamples=50)
-    else:
-        if ten_sets:
-            rows = list(score_rows(sum(BENCHMARKS.values(), ()), noise, seed))
-        else:
-            folder = resolve(planned.params["data"])
-            write_miniature(folder, scale=0.03, seed=0)
-            clips = load_clips("lsvq", folder / "lsvq", "test")
-            rows = list(score_rows(["lsvq/test"], noise, seed, len(clips)))
-            rows = [row | {"name": clip.name} for row, clip in zip(rows, clips, strict=True)]
+            measured += tables.measure_answers(part, state, by=column, resamples=RESAMPLES)
+    elif planned.notebook.endswith(("benchmarks", "unsupervised")):
+        rows, measured = ten_sets(state, noise, seed)
         write_rows(run, state, rows)
-        measured = tables.measure(pd.DataFrame(rows), state, resamples=50)
+    else:
+        folder = resolve(planned.params["data"])
+        write_miniature(folder, scale=0.03, seed=0, names=["lsvq"])
+        clips = load_clips("lsvq", folder / "lsvq", "test")
+        rows = list(score_rows(["lsvq/test"], noise, seed, len(clips)))
+        rows = [row | {"name": clip.name} for row, clip in zip(rows, clips, strict=True)]
+        write_rows(run, state, rows)
+        measured = tables.measure(pd.DataFrame(rows), state, resamples=RESAMPLES)
         if planned.notebook.endswith("pseudo_ranks"):
             before = [row | {"prediction": row["prediction"] + 3 * (-1) ** number} for number, row in enumerate(rows)]
             write_rows(run, "before", before)
-            measured += tables.measure(pd.DataFrame(before), "before", resamples=50)
-        if ten_sets:
-            measured += tables.measure_overall(pd.DataFrame(rows), state, BENCHMARKS, resamples=50)
+            measured += tables.measure(pd.DataFrame(before), "before", resamples=RESAMPLES)
     write_json(run.path / "params.json", planned.params)
     write_json(run.path / "metrics.json", {"metrics": measured, **others})
     write_json(run.path / "DONE", {})
@@ -252,17 +257,19 @@ def write_finger_run(name, seed, profile="tiny"):
         pairs = pd.DataFrame(margin_rows(noise, seed))
         write_rows(run, f"{state}_clips", rated.to_dict("records"))
         write_rows(run, f"{state}_pairs", pairs.to_dict("records"))
-        measured = tables.measure(rated, state, resamples=50) + measure_differences(pairs, state, resamples=50)
+        measured = tables.measure(rated, state, resamples=RESAMPLES) + measure_differences(
+            pairs, state, resamples=RESAMPLES
+        )
     elif planned.notebook.endswith("resolution"):
         for varied, values in {"pixels": planned.params["pixels"], "rate": planned.params["rates"]}.items():
             for value in values:
-                found = measure_entities(answered, f"{varied} {value:g}", resamples=50)
+                found = measure_entities(answered, f"{varied} {value:g}", resamples=RESAMPLES)
                 measured += [row | {"varied": varied, "at": value} for row in found]
     else:
         for words, probability in {"w/ prob": True, "w/o prob": False}.items():
-            measured += measure_entities(answered, f"{state}, {words}", probability, resamples=50)
+            measured += measure_entities(answered, f"{state}, {words}", probability, resamples=RESAMPLES)
         if name == "answers_zero_shot":
-            levels = measure_entities(answered, "", resamples=50)
+            levels = measure_entities(answered, "", resamples=RESAMPLES)
             for level, prompt in {"overall level": "overall", "dimension level": "dimension"}.items():
                 write_rows(run, f"{state} {level}", list(rating_rows(questions, prompt == "overall", seed)))
                 measured += [row | {"model": f"{state}, {level}"} for row in levels if row["metric"] != "accuracy"]

@@ -143,7 +143,7 @@ def test_no_notebook_is_forgotten():
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(tmp_path_factory, warm_python):
     """Results and data of the smoke runs, in a folder that all of them share: later notebooks read earlier runs."""
     folder = tmp_path_factory.mktemp("notebooks")
     with pytest.MonkeyPatch.context() as patch:

@@ -100,7 +100,7 @@ def test_no_results(project):
 
 def test_papermill_that_cannot_start(project, monkeypatch):
     folder = write(project, FINISH)
-    monkeypatch.setattr("vqa_lib.run_notebook.sys.executable", "/bin/false")
+    monkeypatch.setattr("vqa_lib.run_notebook.PYTHON", "/bin/false")
     folder.mkdir(parents=True)
     (folder / "executed.ipynb").write_text("of an earlier attempt")
     with pytest.raises(RunError, match=r"paper/book: papermill failed: it left no message; .*papermill\.log"):

@@ -42,7 +42,7 @@ SEEDS = (0, 1)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, warm_python):
     """A checkout with all notebooks, results of two made-up seeds of every run, and nothing of this machine's."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("notebooks", "params"):

@@ -22,6 +22,7 @@ from vqa_lib.results import FAILED, STALE, RunError, run_path, write_json
 from vqa_lib.workflow import only_reads
 
 KILLED = (137, 138, 143)  # by a shell's count, papermill's code for a dead kernel, SIGTERM
+PYTHON = sys.executable  # that papermill and the kernel run in
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -122,7 +123,7 @@ def _papermill(notebook: Path, executed: Path, log: Path, params: dict) -> int:
         file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
         # papermill takes both paths for format strings
         source, target = (str(path.resolve()).replace("{", "{{").replace("}", "}}") for path in (notebook, executed))
-        command = [sys.executable, "-m", "papermill", source, target, "-k", "python3", "-f", str(file)]
+        command = [PYTHON, "-m", "papermill", source, target, "-k", "python3", "-f", str(file)]
         command += ["--start-timeout", "300", "--no-progress-bar", "--stdout-file", "-", "--stderr-file", "-"]
         variables = environment(params["profile"])
         return subprocess.run(command, stdin=subprocess.DEVNULL, stderr=errors, env=variables).returncode
