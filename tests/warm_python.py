@@ -7,6 +7,7 @@ fork, and the script ends as the fork does. For Linux.
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -34,6 +35,7 @@ PRELOADED = (
     "vqa_lib.viewing.training",
 )
 NUMBER = struct.Struct("!q")
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 CLIENT = """#!{python} -SE
 import json, os, signal, socket, struct, sys
 if sys.argv[1:2] != ["-m"]:
@@ -115,6 +117,7 @@ def _become(call: dict, streams: list[int]) -> None:
     code = 1
     try:
         os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody is left behind when all of them are killed
         for place, stream in enumerate(streams):
             os.dup2(stream, place)
             os.close(stream)
