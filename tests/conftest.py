@@ -51,8 +51,7 @@ def warm_python():
                 time.sleep(0.1)
             write_client(script, address)
             patch.setattr("vqa_lib.run_notebook.PYTHON", str(script))
-            yield
-            server.stdin.close()
+            yield  # leaving the block closes the standard input whose end ends the server
 
 
 @pytest.fixture(scope="session")

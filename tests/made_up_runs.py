@@ -257,9 +257,8 @@ def write_finger_run(name, seed, profile="tiny"):
         pairs = pd.DataFrame(margin_rows(noise, seed))
         write_rows(run, f"{state}_clips", rated.to_dict("records"))
         write_rows(run, f"{state}_pairs", pairs.to_dict("records"))
-        measured = tables.measure(rated, state, resamples=RESAMPLES) + measure_differences(
-            pairs, state, resamples=RESAMPLES
-        )
+        measured = tables.measure(rated, state, resamples=RESAMPLES)
+        measured += measure_differences(pairs, state, resamples=RESAMPLES)
     elif planned.notebook.endswith("resolution"):
         for varied, values in {"pixels": planned.params["pixels"], "rate": planned.params["rates"]}.items():
             for value in values:
